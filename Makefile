@@ -1,0 +1,59 @@
+# make run: install what is needed and run the main job on the waves in data/raw/waves. make test: all tests.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: run test lint bench ui clean requirements
+
+run: $(VENV)/installed
+	$(BIN)/perception run
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/main_job.py
+
+ui: $(VENV)/installed
+	$(BIN)/perception ui
+
+clean:
+	rm -rf $(VENV) data/processed
+
+$(VENV)/bin/python:
+ifdef UV
+	uv venv --quiet --python $(PYTHON) $(VENV)
+else
+	$(PYTHON) -m venv $(VENV)
+endif
+
+$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	uv pip install --quiet --python $(BIN)/python --no-deps -e .
+else
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+endif
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+else
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+endif
+	touch $@
+
+# Pins anew from pyproject.toml (needs uv): versions and hashes only, no addresses.
+requirements:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt

@@ -1,0 +1,87 @@
+"""Assets across waves: what may be published, the rankings, the warehouses and the site."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pandas as pd
+
+from assets.resources import ProjectResource
+from assets.tables import table_asset
+from perception.estimation import publication, ranking
+from perception.geography import load_gazetteer, vintage_units
+from perception.publish import project_site
+from perception.publish import warehouse as duckdb_files
+from perception.schemas import TABLES, conform
+
+GROUP = "publication"
+PUBLIC_TABLES = [name for name, table in TABLES.items() if table.public]
+INTERNAL_TABLES = [name for name, table in TABLES.items() if not table.public and name != "raw_responses"]
+
+
+@table_asset(group=GROUP, per_wave=False)
+def published_waves(waves: pd.DataFrame) -> pd.DataFrame:
+    return conform(waves, "published_waves")
+
+
+@table_asset(group=GROUP, per_wave=False)
+def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
+    return conform(indicators, "published_indicators")
+
+
+@table_asset(group=GROUP, per_wave=False)
+def published_estimates(district_estimates: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    return publication.published_estimates(district_estimates, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False)
+def published_drivers(drivers: pd.DataFrame) -> pd.DataFrame:
+    return publication.published_drivers(drivers)
+
+
+@table_asset(group=GROUP, per_wave=False)
+def district_rankings(
+    project: ProjectResource,
+    published_estimates: pd.DataFrame,
+    published_waves: pd.DataFrame,
+    published_indicators: pd.DataFrame,
+) -> pd.DataFrame:
+    gazetteer = load_gazetteer(project.project.reference)
+    units = {vintage: vintage_units(gazetteer, vintage) for vintage in published_waves["vintage"].unique()}
+    return ranking.district_rankings(published_estimates, published_waves, published_indicators, units)
+
+
+@dg.asset(
+    group_name=GROUP,
+    deps=[*PUBLIC_TABLES, *INTERNAL_TABLES],
+    kinds={"duckdb"},
+    description="The DuckDB files: perception.duckdb with published tables, internal.duckdb for the data team",
+)
+def warehouse(project: ProjectResource) -> dg.MaterializeResult:
+    rows = duckdb_files.build_warehouses(project.project)
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(project.project.public_warehouse)), **rows})
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"plotly"},
+    description="Maps, rankings and pages: open index.html in data/processed/public/site",
+)
+def site(
+    context: dg.AssetExecutionContext,
+    project: ProjectResource,
+    published_estimates: pd.DataFrame,
+    district_rankings: pd.DataFrame,
+    published_drivers: pd.DataFrame,
+    published_waves: pd.DataFrame,
+    published_indicators: pd.DataFrame,
+) -> dg.MaterializeResult:
+    tables = {
+        "published_estimates": published_estimates,
+        "district_rankings": district_rankings,
+        "published_drivers": published_drivers,
+        "published_waves": published_waves,
+        "published_indicators": published_indicators,
+    }
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    pages = project_site.publish_site(project.project, tables, made_at)
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(pages["index"])), "pages": len(pages)})

@@ -1,0 +1,91 @@
+"""How an asset becomes a table: its contract is checked before it is stored, and versions of a wave never mix.
+
+The blocking check of each table comes from `perception.schemas`. A frame that breaks its contract is not stored, so the
+last good version stays.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow.parquet as pq
+
+from perception.errors import InputError
+from perception.schemas import TABLES, contract_breaches
+
+waves_partitions = dg.DynamicPartitionsDefinition(name="wave")
+
+CONTRACT = "contract"
+VERSION = "wave_version"
+"""Frame attribute: SHA-256 over what the wave was made from, handed on from input to output."""
+
+
+def table_asset(*, group: str, per_wave: bool) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
+    """Make a function that returns a frame the asset of the table that bears its name."""
+
+    def decorate(function: Callable[..., pd.DataFrame]) -> dg.AssetsDefinition:
+        table = TABLES[function.__name__]
+
+        @dg.asset(
+            name=table.name,
+            group_name=group,
+            partitions_def=waves_partitions if per_wave else None,
+            description=table.meaning,
+            check_specs=[
+                dg.AssetCheckSpec(CONTRACT, asset=table.name, blocking=True, description="Keeps its contract")
+            ],
+            io_manager_key="tables",
+            kinds={"pandas", "parquet"},
+        )
+        @functools.wraps(function)
+        def materialise(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                version = one_version(kwargs) if per_wave else None
+                frame = function(*args, **kwargs)
+            except InputError as error:
+                raise failure(error) from error
+            if version is not None:
+                frame.attrs[VERSION] = version
+            breaches = contract_breaches(frame, table.name)
+            yield dg.AssetCheckResult(passed=not breaches, check_name=CONTRACT, metadata={"breaches": breaches})
+            if breaches:
+                raise dg.Failure(
+                    f"{table.name} breaks its contract and was not stored: " + "; ".join(breaches),
+                    allow_retries=False,
+                )
+            yield dg.Output(frame)
+
+        return materialise
+
+    return decorate
+
+
+def one_version(inputs: dict[str, Any]) -> str | None:
+    """The version that all inputs share, or None when none has one; a Failure when they come from different ones."""
+    versions = {name: version for name, value in inputs.items() if (version := _version(value)) is not None}
+    if len(set(versions.values())) > 1:
+        raise dg.Failure(
+            f"{', '.join(sorted(versions))} were made from different versions of the wave. Materialise the wave whole.",
+            allow_retries=False,
+        )
+    return next(iter(versions.values()), None)
+
+
+def _version(value: Any) -> str | None:
+    if isinstance(value, Path):
+        return (pq.read_schema(value).pandas_metadata or {}).get("attributes", {}).get(VERSION)
+    return value.attrs.get(VERSION) if isinstance(value, pd.DataFrame) else None
+
+
+def failure(error: InputError) -> dg.Failure:
+    """A step failure that lists every problem; trying again would find the same."""
+    return dg.Failure(
+        str(error),
+        metadata={"problems": [str(problem) for problem in error.problems]},
+        allow_retries=False,
+    )

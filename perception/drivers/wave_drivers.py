@@ -1,0 +1,99 @@
+"""The driver models that an instrument declares, prepared from responses and fitted for one wave."""
+
+from __future__ import annotations
+
+import narwhals as nw
+import pandas as pd
+
+from perception.drivers.effects import driver_effects
+from perception.errors import InputError, Problem
+from perception.estimation.totals import indicator_quantity
+from perception.intake.declarations import AGE_GROUPS
+from perception.intake.instrument import DriverModel, Indicator, Instrument, Predictor
+from perception.schemas import TABLES, conform
+
+
+def wave_drivers(responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
+    """Table `drivers` of a wave: the effects of every declared model whose outcome the wave has.
+
+    Predictors that the wave does not have are an InputError, as is a model that cannot be fitted; all at once.
+    """
+    available = instrument.available_indicators(responses.columns)
+    effects: list[pd.DataFrame] = []
+    problems: list[Problem] = []
+    for name, model in instrument.driver_models.items():
+        if model.outcome in available:
+            try:
+                effects.append(_model_effects(name, model, responses, design_psus, instrument))
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
+    table = pd.concat(effects) if effects else pd.DataFrame(columns=TABLES["drivers"].names)
+    return conform(table, "drivers")
+
+
+def _model_effects(
+    name: str, model: DriverModel, responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument
+) -> pd.DataFrame:
+    wave = str(responses["wave"].iloc[0])
+    where = f"wave {wave}, driver model {name} of instrument {instrument.id}"
+    remedy = "Take it out of the model, or map its questions in wave.yml."
+    lacking = [p.variable for _, p in model.predictors() if not _is_available(p, responses, instrument)]
+    if lacking:
+        raise InputError(Problem(where, f"the wave does not have {variable}", remedy) for variable in lacking)
+    outcome = indicator_values(instrument.indicators[model.outcome], responses)
+    predictors = pd.DataFrame({p.variable: _answers(p, responses, instrument) for _, p in model.predictors()})
+    complete = outcome.notna() & predictors.notna().all(axis=1)
+    for _, predictor in model.predictors():
+        if isinstance(predictors[predictor.variable].dtype, pd.CategoricalDtype):
+            predictors[predictor.variable] = _reference_first(predictor, predictors[predictor.variable], complete)
+    fit = driver_effects(
+        outcome,
+        predictors,
+        {predictor.variable: kind for kind, predictor in model.predictors()},
+        weights=responses["weight"],
+        strata=responses["psu"].map(design_psus.set_index("psu")["variance_stratum"]),
+        psu=responses["psu"],
+        design_psus=design_psus,
+        where=where,
+    )
+    return fit.effects.assign(wave=wave, model=name, outcome=model.outcome, n_dropped=fit.n_dropped)
+
+
+def indicator_values(indicator: Indicator, responses: pd.DataFrame) -> pd.Series:
+    """The indicator of each respondent (0/1 or a number), null where there is no valid answer."""
+    quantity = indicator_quantity(indicator)
+    values = nw.from_native(responses, eager_only=True).select(value=nw.when(quantity.valid).then(quantity.y))
+    return pd.Series(values["value"].to_numpy(), index=responses.index, dtype="float64")
+
+
+def _is_available(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> bool:
+    variable = predictor.variable
+    if variable in instrument.indicators:
+        return variable in instrument.available_indicators(responses.columns)
+    return variable in responses and bool(responses[variable].notna().any())
+
+
+def _answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> pd.Series:
+    """A score as a number, anything else as a category in the order of its scale; null where there is no answer."""
+    variable = predictor.variable
+    scale: tuple[str, ...] = ("no", "yes")
+    if variable in instrument.indicators:
+        values = indicator_values(instrument.indicators[variable], responses).map({0.0: "no", 1.0: "yes"})
+    else:
+        values = responses[variable]
+        scale = AGE_GROUPS if variable == "age_group" else instrument.scale(variable)
+    if not scale:
+        return values.astype("float64")
+    if predictor.form == "score":
+        return values.map({category: float(place) for place, category in enumerate(scale)}).astype("float64")
+    return pd.Series(pd.Categorical(values.where(values.isin(scale)), categories=list(scale)), index=values.index)
+
+
+def _reference_first(predictor: Predictor, values: pd.Series, complete: pd.Series) -> pd.Series:
+    """The categories that complete rows have, the declared reference (or the first of the scale) in front."""
+    given = list(values[complete].cat.remove_unused_categories().cat.categories)
+    if predictor.reference in given:
+        given = [predictor.reference, *(category for category in given if category != predictor.reference)]
+    return values.cat.set_categories(given)

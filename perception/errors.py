@@ -1,0 +1,28 @@
+"""How bad input is reported: every problem at once, each with its place, what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the input: `where` (wave, file, column, code), `what` is wrong, and the `remedy`."""
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. {self.remedy}"
+
+
+class InputError(Exception):
+    """Raised once with every `Problem` found; nothing has been written when it is raised."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        heading = "1 problem" if count == 1 else f"{count} problems"
+        super().__init__(heading + ":\n" + "\n".join(f"  - {problem}" for problem in self.problems))

@@ -1,0 +1,1 @@
+"""From responses to design-based estimates, rankings and the decision what may be published."""

@@ -1,0 +1,65 @@
+"""Confidence intervals of shares and means from an estimate, its standard error and its degrees of freedom."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special, stats
+
+Numbers = NDArray[np.float64]
+CONFIDENCE = 0.95
+FEW_EXPECTED = 10.0
+"""Below this many effective yes (or no) answers a share's interval is Korn-Graubard's instead of the logit one."""
+
+
+def t_interval(estimate: Numbers, se: Numbers, df: Numbers, confidence: float = CONFIDENCE) -> tuple[Numbers, Numbers]:
+    """Estimate plus and minus the t quantile times the standard error."""
+    half = stats.t.ppf(0.5 + confidence / 2, df) * se
+    return estimate - half, estimate + half
+
+
+def logit_interval(share: Numbers, se: Numbers, df: Numbers, confidence: float = CONFIDENCE) -> tuple[Numbers, Numbers]:
+    """The t interval on the logit scale, transformed back; null at 0 and 1."""
+    inside = (share > 0) & (share < 1)
+    p = np.where(inside, share, np.nan)
+    low, high = t_interval(special.logit(p), se / (p * (1 - p)), df, confidence)
+    return special.expit(low), special.expit(high)
+
+
+def korn_graubard_interval(
+    share: Numbers, n: Numbers, n_eff: Numbers, df: Numbers, confidence: float = CONFIDENCE
+) -> tuple[Numbers, Numbers]:
+    """Clopper-Pearson on the effective sample size, corrected for the design's df (Korn and Graubard 1998).
+
+    `n_eff` is n / deff; the size that enters is p (1 - p) / V, which is n_eff (n - 1) / n.
+    """
+    tail = (1 - confidence) / 2
+    ratio = stats.t.ppf(1 - tail, n - 1) / stats.t.ppf(1 - tail, df)
+    size = n_eff * (n - 1) / n * ratio**2
+    yes, no = size * share, size * (1 - share)
+    with np.errstate(invalid="ignore"):
+        low = np.where(share > 0, stats.beta.ppf(tail, np.where(share > 0, yes, 1), no + 1), 0.0)
+        high = np.where(share < 1, stats.beta.ppf(1 - tail, yes + 1, np.where(share < 1, no, 1)), 1.0)
+    unknown = np.isnan(size)
+    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+
+
+def intervals(frame: pd.DataFrame, share: NDArray[np.bool_], confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Columns low, high and interval (`logit`, `korn_graubard`, `t`) for rows with estimate, se, df, n and n_eff.
+
+    `share` says which rows are shares. Few effective yes or no answers call for Korn-Graubard; without a degree of
+    freedom there is no interval (null).
+    """
+    estimate, se, n, n_eff = (frame[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "se", "n", "n_eff"))
+    degrees = frame["df"].to_numpy(float, na_value=np.nan)
+    df = np.where(degrees < 1, np.nan, degrees)
+    few = share & (np.minimum(n_eff * estimate, n_eff * (1 - estimate)) < FEW_EXPECTED)
+    p = np.where(share, estimate, 0.5)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logit = logit_interval(p, se, df, confidence)
+        exact = korn_graubard_interval(p, n, n_eff, df, confidence)
+    symmetric = t_interval(estimate, se, df, confidence)
+    low, high = (np.select([few, share], [exact[end], logit[end]], symmetric[end]) for end in (0, 1))
+    method = np.select([few, share], ["korn_graubard", "logit"], "t")
+    return pd.DataFrame({"low": low, "high": high, "interval": method}, index=frame.index)

@@ -1,0 +1,64 @@
+"""What a wave is and what its indicators mean, as tables, so that later stages need no YAML."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from perception.intake.instrument import Indicator, Instrument
+from perception.intake.wave_file import Wave
+from perception.schemas import conform
+
+
+def wave_facts(responses: pd.DataFrame, design_psus: pd.DataFrame, wave: Wave, version: str) -> pd.DataFrame:
+    """Table `waves` of one wave (one row); `version` is the SHA-256 over everything it is made from."""
+    facts = {
+        "wave": wave.id,
+        "round": wave.round,
+        "title": wave.title.en,
+        "instrument": wave.instrument,
+        "first_day": wave.dates.start.isoformat(),
+        "last_day": wave.dates.end.isoformat(),
+        "producer": wave.producer,
+        "citation": wave.citation,
+        "licence": wave.licence,
+        "simulated": wave.simulated,
+        "vintage": wave.geography.vintage,
+        "respondents": len(responses),
+        "psus": len(design_psus),
+        "districts": responses["district_id"].nunique(),
+        "wave_version": version,
+    }
+    return conform(pd.DataFrame([facts]), "waves")
+
+
+def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument) -> pd.DataFrame:
+    """Table `indicators` of one wave: every indicator whose questions the wave has."""
+    rows = [
+        {
+            "wave": wave.id,
+            "indicator": name,
+            "label": indicator.label.en,
+            "kind": indicator.kind,
+            "unit": _unit(indicator, instrument),
+            "higher_is_better": indicator.higher_is_better,
+            "headline": indicator.headline,
+            "sensitive": indicator.sensitive,
+            "minimum_level": indicator.minimum_level,
+            "question": "; ".join(instrument.questions[question].label.en for question in indicator.questions),
+            "positive": _positive(indicator, instrument),
+            "population": indicator.population,
+        }
+        for name, indicator in instrument.available_indicators(responses.columns).items()
+    ]
+    return conform(pd.DataFrame(rows), "indicators")
+
+
+def _unit(indicator: Indicator, instrument: Instrument) -> str | None:
+    return instrument.questions[indicator.questions[0]].unit if indicator.kind == "mean" else None
+
+
+def _positive(indicator: Indicator, instrument: Instrument) -> str | None:
+    if indicator.kind == "mean":
+        return None
+    categories = instrument.questions[indicator.questions[0]].categories
+    return ", ".join(categories[answer].en for answer in indicator.positive)

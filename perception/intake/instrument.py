@@ -1,0 +1,197 @@
+"""The questionnaire: its questions and scales, the indicators made from them and the driver models declared for it.
+
+One file a questionnaire, `data/raw/instruments/<id>.yml`; how one wave coded the answers is the wave file's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from perception.intake.declarations import (
+    BACKGROUND,
+    ID_PATTERN,
+    NAME_PATTERN,
+    REASONS,
+    Declaration,
+    Text,
+    load_declaration,
+)
+
+Identifier = Annotated[str, Field(pattern=ID_PATTERN)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Level = Literal["district", "division", "province", "all"]
+
+
+class Question(Declaration):
+    """A question as harmonised: its wording, its type and its categories (an ordinal's from worst to best)."""
+
+    label: Text
+    type: Literal["category", "ordinal", "number"]
+    categories: dict[Name, Text] = {}
+    unit: str = ""
+    range: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _categories_fit_the_type(self) -> Question:
+        if self.type == "number" and self.categories:
+            raise ValueError("a number has no categories. Remove them or change the type.")
+        if self.type != "number" and len(self.categories) < 2:
+            raise ValueError("needs at least two categories. List them, an ordinal's from worst to best.")
+        if reserved := set(self.categories) & set(REASONS):
+            raise ValueError(
+                f"{sorted(reserved)} are reasons for no answer. Map such codes under `missing` of the wave."
+            )
+        return self
+
+
+class Universe(Declaration):
+    """Who an indicator is about: respondents whose answer to `question` is one of `answers`."""
+
+    question: Name
+    answers: Annotated[list[Name], Field(min_length=1)]
+
+
+class Indicator(Declaration):
+    """A quantity per respondent: 1 when the answer (or any of several) is `positive`, or the number itself."""
+
+    label: Text
+    question: Name | None = None
+    any_of: list[Name] = []
+    positive: list[Name] = []
+    universe: Universe | None = None
+    population: str
+    higher_is_better: bool = True
+    headline: bool = False
+    sensitive: bool = False
+    minimum_level: Level = "district"
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Indicator:
+        if (self.question is None) == (not self.any_of):
+            raise ValueError("needs either `question` or `any_of`. Give one of the two.")
+        return self
+
+    @property
+    def questions(self) -> list[str]:
+        """The questions that the indicator is made from."""
+        return [self.question] if self.question is not None else list(self.any_of)
+
+    @property
+    def needed_questions(self) -> set[str]:
+        """The questions that must have been asked: those of the indicator and of its universe."""
+        return {*self.questions, *([self.universe.question] if self.universe else [])}
+
+    @property
+    def kind(self) -> Literal["share", "mean"]:
+        """`share` of a 0/1 quantity, or `mean` of a number (a number has no positive answers)."""
+        return "share" if self.positive else "mean"
+
+
+class Predictor(Declaration):
+    """A term of a driver model: a question, a background variable or an indicator, and how it enters."""
+
+    variable: str
+    form: Literal["category", "score"] = "category"
+    reference: str | None = None
+
+
+class DriverModel(Declaration):
+    """A model of one indicator on drivers, holding controls constant; association, not cause."""
+
+    label: Text
+    outcome: Name
+    drivers: Annotated[list[Predictor], Field(min_length=1)]
+    controls: list[Predictor] = []
+
+    def predictors(self) -> Iterator[tuple[str, Predictor]]:
+        """Every term with its kind, `driver` or `control`."""
+        for predictor in self.drivers:
+            yield "driver", predictor
+        for predictor in self.controls:
+            yield "control", predictor
+
+
+class Instrument(Declaration):
+    """A questionnaire: questions, indicators, driver models."""
+
+    id: Identifier
+    title: Text
+    source: str
+    questions: dict[Name, Question]
+    indicators: dict[Name, Indicator]
+    driver_models: dict[Name, DriverModel] = {}
+
+    def scale(self, variable: str) -> tuple[str, ...]:
+        """The categories, in order, of a question or background variable; empty for a number."""
+        if variable in self.questions:
+            return tuple(self.questions[variable].categories)
+        return BACKGROUND[variable]
+
+    @property
+    def variables(self) -> list[str]:
+        """All harmonised variables that a wave may fill: background first, then questions."""
+        return [*BACKGROUND, *self.questions]
+
+    def available_indicators(self, variables: Iterable[str]) -> dict[str, Indicator]:
+        """The indicators whose questions (universe included) are among `variables`."""
+        there = set(variables)
+        return {name: indicator for name, indicator in self.indicators.items() if indicator.needed_questions <= there}
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Instrument:
+        mistakes = [
+            *(
+                f"question {name} has the name of a background variable"
+                for name in self.questions
+                if name in BACKGROUND
+            ),
+            *(
+                f"indicator {name} has the name of a variable"
+                for name in self.indicators
+                if name in self.questions or name in BACKGROUND
+            ),
+        ]
+        for name, indicator in self.indicators.items():
+            asked = dict.fromkeys(indicator.questions, indicator.positive)
+            if indicator.universe is not None:
+                asked[indicator.universe.question] = indicator.universe.answers
+            for question, answers in asked.items():
+                mistakes += self._unknown_answers(f"indicator {name}", question, answers)
+            numeric = [q for q in indicator.questions if q in self.questions and self.questions[q].type == "number"]
+            if indicator.kind == "mean" and (indicator.any_of or indicator.question not in numeric):
+                mistakes.append(f"indicator {name} has no `positive` answers, and its question is not a number")
+        for name, model in self.driver_models.items():
+            if model.outcome not in self.indicators:
+                mistakes.append(f"driver model {name}: outcome {model.outcome} is not an indicator")
+            elif self.indicators[model.outcome].kind != "share":
+                mistakes.append(f"driver model {name}: outcome {model.outcome} is not a share")
+            for _, predictor in model.predictors():
+                mistakes += self._predictor_mistakes(name, predictor)
+        if mistakes:
+            raise ValueError("; ".join(mistakes) + ". Correct these names.")
+        return self
+
+    def _unknown_answers(self, who: str, question: str, answers: list[str]) -> list[str]:
+        if question not in self.questions and question not in BACKGROUND:
+            return [f"{who}: {question} is not a question"]
+        unknown = [answer for answer in answers if answer not in self.scale(question)]
+        return [f"{who}: {question} has no answers {unknown}"] if unknown else []
+
+    def _predictor_mistakes(self, model: str, predictor: Predictor) -> list[str]:
+        who = f"driver model {model}"
+        if predictor.variable in self.indicators:
+            return []
+        if predictor.variable not in self.variables and predictor.variable != "age_group":
+            return [f"{who}: {predictor.variable} is not a question, background variable or indicator"]
+        if predictor.reference is not None and predictor.variable != "age_group":
+            return self._unknown_answers(who, predictor.variable, [predictor.reference])
+        return []
+
+
+def load_instrument(path: Path) -> Instrument:
+    """Read an instrument file; InputError lists every mistake."""
+    return load_declaration(path, Instrument)

@@ -1,0 +1,141 @@
+"""Where things lie in a project folder, and a wave with everything it is made from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from perception.errors import InputError, Problem
+from perception.geography.gazetteer import Gazetteer, load_gazetteer, vintage_units
+from perception.intake.instrument import Instrument, load_instrument
+from perception.intake.wave_file import WAVE_FILE, Wave, load_wave, wave_version
+
+ACROSS_WAVES = "across"
+PROJECT_VARIABLE = "PERCEPTION_PROJECT"
+
+
+def project_root() -> Path:
+    """$PERCEPTION_PROJECT, or the nearest folder above with a workspace.yaml, or the current folder."""
+    if named := os.environ.get(PROJECT_VARIABLE):
+        return Path(named).resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "workspace.yaml").is_file()), here)
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of a project: inputs under data/raw, everything made under data/processed."""
+
+    root: Path
+
+    @property
+    def reference(self) -> Path:
+        """Gazetteer and other facts."""
+        return self.root / "data/raw/reference"
+
+    @property
+    def instruments(self) -> Path:
+        """Questionnaires, one file each."""
+        return self.root / "data/raw/instruments"
+
+    @property
+    def waves(self) -> Path:
+        """Wave folders."""
+        return self.root / "data/raw/waves"
+
+    @property
+    def removed_waves(self) -> Path:
+        """Where wave folders go that were taken out."""
+        return self.root / "data/raw/removed-waves"
+
+    @property
+    def boundaries(self) -> Path:
+        """A user's own district boundary file, if there is one."""
+        return self.root / "data/raw/boundaries"
+
+    @property
+    def internal(self) -> Path:
+        """What only the data team may read."""
+        return self.root / "data/processed/internal"
+
+    @property
+    def public(self) -> Path:
+        """What anybody may read."""
+        return self.root / "data/processed/public"
+
+    @property
+    def internal_warehouse(self) -> Path:
+        """DuckDB file of the data team."""
+        return self.internal / "internal.duckdb"
+
+    @property
+    def public_warehouse(self) -> Path:
+        """DuckDB file with the published tables."""
+        return self.public / "perception.duckdb"
+
+    @property
+    def site(self) -> Path:
+        """Maps, rankings and pages."""
+        return self.public / "site"
+
+    def table(self, name: str, wave: str | None) -> Path:
+        """The Parquet file of a table, of one wave or across waves."""
+        return self.internal / "tables" / (wave or ACROSS_WAVES) / f"{name}.parquet"
+
+    def instrument_file(self, instrument: str) -> Path:
+        """The file of a questionnaire."""
+        return self.instruments / f"{instrument}.yml"
+
+    def wave_ids(self) -> list[str]:
+        """The waves whose folder holds a wave.yml."""
+        return sorted(path.parent.name for path in self.waves.glob(f"*/{WAVE_FILE}"))
+
+    def make_folders(self) -> None:
+        """Create the folders for what is made; internal ones are closed to other users."""
+        self.public.mkdir(parents=True, exist_ok=True)
+        self.internal.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.internal.chmod(0o700)
+
+
+@dataclass(frozen=True)
+class WaveInputs:
+    """A wave with its folder, instrument, the gazetteer, and the districts of its vintage."""
+
+    wave: Wave
+    folder: Path
+    instrument: Instrument
+    instrument_file: Path
+    gazetteer: Gazetteer
+    units: pd.DataFrame
+
+    @property
+    def version(self) -> str:
+        """SHA-256 over everything the wave is made from."""
+        return wave_version(self.folder, self.instrument_file)
+
+
+def open_wave(project: Project, wave_id: str) -> WaveInputs:
+    """Load what a wave declares and refers to; InputError lists every mistake in wave file and instrument."""
+    folder = project.waves / wave_id
+    if not folder.is_dir():
+        known = ", ".join(project.wave_ids()) or "none yet"
+        remedy = f"Waves are: {known}. Put one in place with `perception add-wave`."
+        raise InputError([Problem(f"wave {wave_id}", "there is no such wave folder", remedy)])
+    wave = load_wave(folder)
+    instrument_file = project.instrument_file(wave.instrument)
+    gazetteer = load_gazetteer(project.reference)
+    problems: list[Problem] = []
+    try:
+        units = vintage_units(gazetteer, wave.geography.vintage)
+    except InputError as error:
+        problems += error.problems
+    try:
+        instrument = load_instrument(instrument_file)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return WaveInputs(wave, folder, instrument, instrument_file, gazetteer, units)

@@ -1,0 +1,71 @@
+"""The DuckDB files: built aside from Parquet and swapped in, so that readers are never blocked and never see a half.
+
+The public file holds published tables only; the internal one everything but raw responses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+
+from perception.project import Project
+from perception.schemas import TABLES
+
+STORAGE_VERSION = "v1.0.0"
+"""Readable by every DuckDB from 1.0 on."""
+
+
+def build_warehouse(target: Path, tables: Mapping[str, Sequence[Path]]) -> dict[str, int]:
+    """Build a DuckDB file with one table per name from Parquet files (columns united by name) and swap it in.
+
+    Tables and columns carry their meaning as comments. Returns the rows of each table; a name without files is left
+    out. On failure the old file stays.
+    """
+    aside = target.with_name(f".{target.name}.{os.getpid()}.building")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {_text(str(aside))} AS warehouse (STORAGE_VERSION {_text(STORAGE_VERSION)})")
+            for name, files in sorted(tables.items()):
+                if files:
+                    rows[name] = _copy_table(connection, name, files)
+            connection.execute("DETACH warehouse")
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+        aside.with_name(aside.name + ".wal").unlink(missing_ok=True)
+    return rows
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> int:
+    table = f"warehouse.{_name(name)}"
+    source = "[" + ", ".join(_text(str(file)) for file in files) + "]"
+    connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({source}, union_by_name = true)")
+    connection.execute(f"COMMENT ON TABLE {table} IS {_text(TABLES[name].meaning)}")
+    for column in TABLES[name].columns:
+        meaning = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
+        connection.execute(f"COMMENT ON COLUMN {table}.{_name(column.name)} IS {_text(meaning)}")
+    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
+    return int(count)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _name(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"'
+
+
+def build_warehouses(project: Project) -> dict[str, int]:
+    """Build the public and the internal DuckDB file of a project from its Parquet files; rows of the public tables."""
+    stored: dict[str, list[Path]] = {}
+    for file in sorted((project.internal / "tables").glob("*/*.parquet")):
+        stored.setdefault(file.stem, []).append(file)
+    kept = {name: files for name, files in stored.items() if name != "raw_responses"}
+    build_warehouse(project.internal_warehouse, kept)
+    return build_warehouse(project.public_warehouse, {n: files for n, files in kept.items() if TABLES[n].public})

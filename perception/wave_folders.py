@@ -1,0 +1,79 @@
+"""Putting wave folders in place, taking them out, and checking one without making anything from it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from perception.errors import InputError, Problem
+from perception.estimation.design import design_psus
+from perception.intake.harmonise import declaration_problems, responses
+from perception.intake.raw import raw_responses
+from perception.intake.wave_file import WAVE_FILE, load_wave, write_checksums
+from perception.project import Project, open_wave
+
+
+def add_wave(project: Project, source: Path, files: Path | None) -> Path:
+    """Put the wave described by `source` (a folder with wave.yml: a recipe, or a complete wave) in place.
+
+    Data files are taken from `files`, or from `source`. The folder appears whole or not at all, with the checksums of
+    its files; a wave of the same id is replaced. Returns the folder. InputError names files that are not there.
+    """
+    with tempfile.TemporaryDirectory(dir=_made(project.waves), prefix=".adding-") as temporary:
+        if not (source / WAVE_FILE).is_file():
+            raise InputError([Problem(str(source), f"holds no {WAVE_FILE}", "Name a recipe or a wave folder.")])
+        declared = Path(temporary) / source.resolve().name
+        declared.mkdir()
+        shutil.copyfile(source / WAVE_FILE, declared / WAVE_FILE)
+        wave = load_wave(declared)
+        origin = files or source
+        missing = [file.path for file in wave.files if not (origin / file.path).is_file()]
+        if missing:
+            raise InputError(
+                Problem(f"{wave.id}/{name}", f"is not in {origin}", "Name the folder that holds it with --files.")
+                for name in missing
+            )
+        for file in wave.files:
+            shutil.copyfile(origin / file.path, declared / file.path)
+        write_checksums(wave, declared)
+        target = project.waves / wave.id
+        if target.exists():
+            target.rename(Path(temporary) / ".replaced")
+        declared.rename(target)
+    return target
+
+
+def remove_wave(project: Project, wave_id: str) -> Path:
+    """Move a wave folder to data/raw/removed-waves and delete every table made from it; returns the new place."""
+    folder, place = project.waves / wave_id, project.removed_waves / wave_id
+    if not folder.is_dir():
+        raise InputError([Problem(f"wave {wave_id}", "there is no such wave folder", "See data/raw/waves.")])
+    if place.exists():
+        raise InputError([Problem(f"wave {wave_id}", f"{place} exists already", "Move or delete that folder first.")])
+    _made(project.removed_waves)
+    folder.rename(place)
+    shutil.rmtree(project.table("", wave_id).parent, ignore_errors=True)
+    return place
+
+
+def wave_problems(project: Project, wave_id: str) -> list[Problem]:
+    """Every problem that would stop a wave, found by reading it whole; nothing is written."""
+    try:
+        inputs = open_wave(project, wave_id)
+    except InputError as error:
+        return list(error.problems)
+    problems = declaration_problems(inputs.wave, inputs.instrument)
+    try:
+        raw = raw_responses(inputs.wave, inputs.folder)
+        if not problems:
+            tidy = responses(raw, inputs.wave, inputs.instrument, inputs.gazetteer)
+            design_psus(raw, tidy, inputs.wave, inputs.units)
+    except InputError as error:
+        problems += error.problems
+    return problems
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,1 @@
+"""How it runs: definitions, storage, jobs, sensors and the command line."""

@@ -1,0 +1,197 @@
+"""The `perception` command: add, check, run and remove waves, simulate the sample programme, open the Dagster UI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from perception.errors import InputError, Problem
+from perception.project import Project, project_root
+from perception.wave_folders import add_wave, remove_wave, wave_problems
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Citizen perception surveys: from a wave folder to published district rankings and maps.",
+)
+out = Console()
+err = Console(stderr=True)
+
+
+def _project() -> Project:
+    return Project(project_root())
+
+
+def _stop(problems: tuple[Problem, ...] | list[Problem]) -> typer.Exit:
+    for problem in problems:
+        err.print(f"[red]✗[/red] [bold]{_plain(problem.where)}[/bold]: {_plain(problem.what)}")
+        err.print(f"  {_plain(problem.remedy)}")
+    return typer.Exit(1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+@app.command("add-wave")
+def add_wave_command(
+    source: Annotated[Path, typer.Argument(help="A recipe or wave folder: it holds wave.yml")],
+    files: Annotated[Path | None, typer.Option(help="Folder with the data files (default: SOURCE itself)")] = None,
+) -> None:
+    """Put a wave in place under data/raw/waves and record the checksums of its files."""
+    try:
+        folder = add_wave(_project(), source, files)
+    except InputError as error:
+        raise _stop(error.problems) from None
+    out.print(
+        f"Wave {folder.name} is in place. Next: perception check {folder.name}, perception run --wave {folder.name}"
+    )
+
+
+@app.command()
+def check(wave: Annotated[str, typer.Argument(help="Wave id: the name of its folder under data/raw/waves")]) -> None:
+    """List every problem that would stop a wave; nothing is written."""
+    problems = wave_problems(_project(), wave)
+    if problems:
+        err.print(f"Wave {wave}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
+        raise _stop(problems)
+    out.print(f"Wave {wave}: no problem found")
+
+
+@app.command()
+def run(
+    wave: Annotated[
+        list[str] | None, typer.Option(help="Wave id; may be given several times (default: all waves)")
+    ] = None,
+) -> None:
+    """Materialise waves and publish: estimates, rankings, drivers, warehouse, maps and pages."""
+    project = _project()
+    known = project.wave_ids()
+    if strangers := [name for name in wave or [] if name not in known]:
+        remedy = f"Waves are: {', '.join(known) or 'none yet'}. Put one in place with perception add-wave."
+        raise _stop([Problem(f"wave {name}", "there is no such wave folder", remedy) for name in strangers])
+    raise typer.Exit(_run(project, list(dict.fromkeys(wave or known))))
+
+
+def _run(project: Project, waves: list[str]) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from pipelines.runner import PUBLISHING, run_waves, wave_summary
+
+    columns = (
+        TextColumn("{task.fields[place]:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description:<20}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bars:
+        tasks = {
+            place: bars.add_task("waiting", place=place, total=None, start=False) for place in [*waves, PUBLISHING]
+        }
+
+        def progress(place: str, stage: str, done: int, total: int) -> None:
+            if done == 1:
+                bars.start_task(tasks[place])
+            bars.update(tasks[place], description=stage, completed=done, total=total)
+
+        failures = run_waves(project, waves, progress)
+        for place in {failure.wave for failure in failures}:
+            bars.update(tasks[place], description="[red]failed[/red]")
+    for failure in failures:
+        err.print(f"[red]✗[/red] [bold]{failure.wave}[/bold], asset {failure.asset}: {_plain(failure.cause)}")
+    if failures:
+        err.print("What had been made before is still in place.")
+    if not any(failure.wave == PUBLISHING for failure in failures):
+        _print_summary(project, wave_summary(project, waves))
+    return 1 if failures else 0
+
+
+def _print_summary(project: Project, summary: object) -> None:
+    import pandas as pd
+
+    assert isinstance(summary, pd.DataFrame)
+    table = Table(box=None, header_style="bold")
+    for name, justify in (
+        ("wave", "left"),
+        ("respondents", "right"),
+        ("districts", "right"),
+        ("published", "right"),
+        ("suppressed", "right"),
+    ):
+        table.add_column(name, justify="right" if justify == "right" else "left")
+    table.add_column("lowest districts (places they may hold, 90 %)")
+    for row in summary.itertuples():
+        name = f"{row.wave} (simulated)" if row.simulated else str(row.wave)
+        table.add_row(
+            name,
+            f"{row.respondents:,}",
+            str(row.districts),
+            f"{row.published:,}",
+            f"{row.suppressed:,}",
+            f"{row.indicator}: {row.lowest}",
+        )
+    out.print(table)
+    out.print(f"Pages:            {project.site / 'index.html'}", soft_wrap=True)
+    out.print(f"Public tables:    {project.public_warehouse}", soft_wrap=True)
+    out.print(f"Internal tables:  {project.internal_warehouse}", soft_wrap=True)
+
+
+@app.command("remove-wave")
+def remove_wave_command(wave: Annotated[str, typer.Argument(help="Wave id")]) -> None:
+    """Take a wave out: its folder moves to data/raw/removed-waves and the rest is published again."""
+    from pipelines.runner import forget_wave, publish
+
+    project = _project()
+    try:
+        place = remove_wave(project, wave)
+    except InputError as error:
+        raise _stop(error.problems) from None
+    forget_wave(project, wave)
+    failures = publish(project, lambda *_: None)
+    for failure in failures:
+        err.print(f"[red]✗[/red] {failure.wave}, asset {failure.asset}: {_plain(failure.cause)}")
+    out.print(f"Wave {wave} is out; its folder is now {place}", soft_wrap=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+@app.command()
+def simulate() -> None:
+    """Write the simulated sample waves into data/raw/waves."""
+    from perception.simulate.programme import write_simulated_waves
+
+    for folder in write_simulated_waves(_project().root / "data/raw"):
+        out.print(f"Wave {folder.name} (simulated) written")
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 3000) -> None:
+    """Open the Dagster UI on this machine, with the project's own run history."""
+    from pipelines.runner import open_instance
+
+    project = _project()
+    open_instance(project).dispose()
+    dagster = Path(sys.executable).with_name("dagster")
+    command = [
+        str(dagster),
+        "dev",
+        "--workspace",
+        str(project.root / "workspace.yaml"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    raise typer.Exit(subprocess.run(command, cwd=project.root, env=os.environ, check=False).returncode)
+
+
+def main() -> None:
+    """Entry point of the `perception` command."""
+    app()

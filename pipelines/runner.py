@@ -1,0 +1,167 @@
+"""Running waves from the command line: the same jobs that the Dagster UI runs, with progress and a plain summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dagster as dg
+import pandas as pd
+
+from assets.tables import waves_partitions
+from perception.project import Project
+from pipelines.definitions import build_defs
+
+PUBLISHING = "publishing"
+Progress = Callable[[str, str, int, int], None]
+"""Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all)."""
+
+DAGSTER_YAML = """\
+# Dagster's own storage for this project; nothing is sent anywhere.
+telemetry:
+  enabled: false
+"""
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """What stopped: the wave (or `publishing`), the asset, and the cause with its remedy."""
+
+    wave: str
+    asset: str
+    cause: str
+
+
+def open_instance(project: Project) -> dg.DagsterInstance:
+    """The project's Dagster instance, kept under internal/dagster with telemetry switched off."""
+    project.make_folders()
+    home = project.internal / "dagster"
+    home.mkdir(exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(home)
+    return dg.DagsterInstance.get()
+
+
+def run_waves(project: Project, waves: list[str], progress: Progress) -> list[RunFailure]:
+    """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on."""
+    failures = []
+    with open_instance(project) as instance:
+        instance.add_dynamic_partitions(str(waves_partitions.name), waves)
+        for wave in waves:
+            failures += _run_job(project, instance, "wave_job", wave, progress)
+        failures += _run_job(project, instance, "publish_job", None, progress)
+    return failures
+
+
+def publish(project: Project, progress: Progress) -> list[RunFailure]:
+    """Publish again what all waves have, without making any wave."""
+    with open_instance(project) as instance:
+        return _run_job(project, instance, "publish_job", None, progress)
+
+
+def forget_wave(project: Project, wave: str) -> None:
+    """Take the wave's partition out of Dagster."""
+    with open_instance(project) as instance:
+        instance.delete_dynamic_partition(str(waves_partitions.name), wave)
+
+
+def _run_job(
+    project: Project, instance: dg.DagsterInstance, name: str, wave: str | None, progress: Progress
+) -> list[RunFailure]:
+    place = wave or PUBLISHING
+    defs = build_defs(project.root, loggers={"steps": _step_logger(place, progress)})
+    job = defs.resolve_job_def(name)
+    result = job.execute_in_process(
+        instance=instance, partition_key=wave, raise_on_error=False, run_config={"loggers": {"steps": {}}}
+    )
+    failures = [
+        RunFailure(place, event.step_key or "", _cause(event))
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE
+    ]
+    if not result.success and not failures:
+        failures.append(RunFailure(place, name, _run_cause(result)))
+    return failures
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "no cause was recorded"
+
+
+def _run_cause(result: dg.ExecuteInProcessResult) -> str:
+    messages = [event.message for event in result.all_events if event.is_failure and event.message]
+    return messages[-1] if messages else "the run did not start"
+
+
+def _step_logger(place: str, progress: Progress) -> dg.LoggerDefinition:
+    """A logger that reports finished steps instead of printing Dagster's events."""
+
+    @dg.logger
+    def report_steps(context: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("perception.steps")
+        total = len(context.job_def.nodes) if context.job_def else 0
+        logger.addHandler(_StepHandler(place, progress, total))
+        return logger
+
+    return report_steps
+
+
+class _StepHandler(logging.Handler):
+    def __init__(self, place: str, progress: Progress, total: int):
+        super().__init__()
+        self.place, self.progress, self.total, self.done = place, progress, total, 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "dagster_event", None)
+        if event is None:
+            self.progress(self.place, record.dagster_meta["orig_message"], self.done, self.total)
+        elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
+            self.done += 1
+            self.progress(self.place, event.step_key, self.done, self.total)
+
+
+def wave_summary(project: Project, waves: list[str]) -> pd.DataFrame:
+    """What was published of each wave: wave, respondents, districts, published, suppressed, lowest (district names)."""
+    published = pd.read_parquet(project.table("published_estimates", None))
+    facts = pd.read_parquet(project.table("published_waves", None)).set_index("wave")
+    rankings = pd.read_parquet(project.table("district_rankings", None))
+    indicators = pd.read_parquet(project.table("published_indicators", None))
+    rows = []
+    for wave in waves:
+        if wave not in facts.index:
+            continue
+        own = published[published["wave"] == wave]
+        suppressed = int((own["quality"] == "suppress").sum())
+        headline = indicators[(indicators["wave"] == wave) & indicators["headline"]]
+        rows.append(
+            {
+                "wave": wave,
+                "simulated": bool(facts.at[wave, "simulated"]),
+                "respondents": int(facts.at[wave, "respondents"]),
+                "districts": int(facts.at[wave, "districts"]),
+                "published": len(own) - suppressed,
+                "suppressed": suppressed,
+                "indicator": headline["label"].iloc[0] if len(headline) else "",
+                "lowest": _lowest(rankings, wave, headline["indicator"].iloc[0]) if len(headline) else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _lowest(rankings: pd.DataFrame, wave: str, indicator: str, count: int = 3) -> str:
+    own = rankings[
+        (rankings["wave"] == wave) & (rankings["indicator"] == indicator) & (rankings["scope"] == "province")
+    ]
+    worst = own.dropna(subset=["rank"]).sort_values("rank").head(count)
+    return ", ".join(
+        f"{row.district_id} (place {row.rank_low} to {row.rank_high} of {row.districts})" for row in worst.itertuples()
+    )

@@ -1,0 +1,72 @@
+"""The I/O manager: one Parquet file per table and wave, written aside and moved into place."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from perception.project import Project
+from perception.schemas import TABLES, conform
+
+PREVIEW_ROWS = 10
+
+
+class ParquetTables(dg.ConfigurableIOManager):
+    """Stores frames as Parquet under `internal/tables/<wave or across>/<table>.parquet`.
+
+    An asset across waves that reads a table of each wave gets them as one frame, of the waves that have been
+    materialised. An input annotated `Path` gets the file instead of a frame.
+    """
+
+    root: str
+
+    @property
+    def _project(self) -> Project:
+        return Project(Path(self.root))
+
+    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame) -> None:
+        """Write the frame under a temporary name and move it into place: readers see the old file or the new one."""
+        name = context.asset_key.path[-1]
+        path = self._project.table(name, context.partition_key if context.has_asset_partitions else None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{context.run_id}")
+        try:
+            obj.to_parquet(aside, index=False)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        metadata: dict[str, Any] = {
+            "dagster/row_count": len(obj),
+            "path": dg.MetadataValue.path(str(path)),
+            "bytes": path.stat().st_size,
+        }
+        if TABLES[name].public:
+            metadata["preview"] = dg.MetadataValue.md(_markdown(obj.head(PREVIEW_ROWS)))
+        context.add_output_metadata(metadata)
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | Path:
+        """The table of the run's wave, or those of all waves as one frame when the reader is not partitioned."""
+        name = context.asset_key.path[-1]
+        if context.has_asset_partitions and not _one_to_one(context):
+            files = [self._project.table(name, wave) for wave in sorted(context.asset_partition_keys)]
+            frames = [pd.read_parquet(file) for file in files if file.exists()]
+            if not frames:
+                return conform(pd.DataFrame(columns=TABLES[name].names), name)
+            for frame in frames:
+                frame.attrs = {}
+            return conform(pd.concat(frames, ignore_index=True), name)
+        path = self._project.table(name, context.partition_key if context.has_asset_partitions else None)
+        if not path.exists():
+            raise dg.Failure(f"{name} has not been materialised yet. Materialise it first.", allow_retries=False)
+        return path if context.dagster_type.typing_type is Path else pd.read_parquet(path)
+
+
+def _one_to_one(context: dg.InputContext) -> bool:
+    return bool(context.has_partition_key)
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype("str").to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
