@@ -33,7 +33,10 @@ class ProjectResource(dg.ConfigurableResource):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[ProjectResource]:
         """Hold the lock of the run's wave (or of the across-wave tables) as long as the run uses the project."""
         self.project.make_folders()
-        name = context.run.tags.get(PARTITION_TAG, ACROSS_WAVES) if context.run else ACROSS_WAVES
+        if context.run is None:  # a sensor only looks
+            yield self
+            return
+        name = context.run.tags.get(PARTITION_TAG, ACROSS_WAVES)
         locks = self.project.internal / "locks"
         locks.mkdir(exist_ok=True)
         lock = FileLock(locks / f"{name}.lock")

@@ -84,7 +84,7 @@ def run(
 def _run(project: Project, waves: list[str]) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from pipelines.runner import PUBLISHING, run_waves, wave_summary
+    from pipelines.runner import PUBLISHING, run_waves
 
     columns = (
         TextColumn("{task.fields[place]:<22}"),
@@ -110,38 +110,28 @@ def _run(project: Project, waves: list[str]) -> int:
     if failures:
         err.print("What had been made before is still in place.")
     if not any(failure.wave == PUBLISHING for failure in failures):
-        _print_summary(project, wave_summary(project, waves))
+        _print_summary(project, waves)
     return 1 if failures else 0
 
 
-def _print_summary(project: Project, summary: object) -> None:
-    import pandas as pd
+def _print_summary(project: Project, waves: list[str]) -> None:
+    from pipelines.runner import lowest_districts, wave_summary
 
-    assert isinstance(summary, pd.DataFrame)
-    table = Table(box=None, header_style="bold")
-    for name, justify in (
-        ("wave", "left"),
-        ("respondents", "right"),
-        ("districts", "right"),
-        ("published", "right"),
-        ("suppressed", "right"),
-    ):
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    table.add_column("lowest districts (places they may hold, 90 %)")
-    for row in summary.itertuples():
-        name = f"{row.wave} (simulated)" if row.simulated else str(row.wave)
-        table.add_row(
-            name,
-            f"{row.respondents:,}",
-            str(row.districts),
-            f"{row.published:,}",
-            f"{row.suppressed:,}",
-            f"{row.indicator}: {row.lowest}",
-        )
-    out.print(table)
-    out.print(f"Pages:            {project.site / 'index.html'}", soft_wrap=True)
-    out.print(f"Public tables:    {project.public_warehouse}", soft_wrap=True)
-    out.print(f"Internal tables:  {project.internal_warehouse}", soft_wrap=True)
+    counts = Table(box=None, header_style="bold", pad_edge=False)
+    counts.add_column("wave", no_wrap=True)
+    for name in ("respondents", "districts", "published", "suppressed"):
+        counts.add_column(name, justify="right")
+    for row in wave_summary(project, waves).itertuples():
+        numbers = (row.respondents, row.districts, row.published, row.suppressed)
+        counts.add_row(f"{row.wave} (simulated)" if row.simulated else str(row.wave), *(f"{n:,}" for n in numbers))
+    out.print(counts)
+    for (wave, label), rows in lowest_districts(project, waves).groupby(["wave", "label"]):
+        out.print(f"\n[bold]{wave}[/bold], lowest: {_plain(label)} (places they may hold in their province, 90 %)")
+        for row in rows.itertuples():
+            out.print(f"  {_plain(row.district):<24} {row.rank_low} to {row.rank_high} of {row.districts}")
+    out.print(f"\nPages            {project.site / 'index.html'}", soft_wrap=True)
+    out.print(f"Public tables    {project.public_warehouse}", soft_wrap=True)
+    out.print(f"Internal tables  {project.internal_warehouse}", soft_wrap=True)
 
 
 @app.command("remove-wave")

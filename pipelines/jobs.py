@@ -5,14 +5,12 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.publication import GROUP as PUBLICATION
-from assets.tables import waves_partitions
 
 publication = dg.AssetSelection.groups(PUBLICATION)
 
 wave_job = dg.define_asset_job(
     "wave_job",
     selection=dg.AssetSelection.all() - publication,
-    partitions_def=waves_partitions,
     description="Everything of one wave: intake, PSU totals, estimates, drivers",
 )
 publish_job = dg.define_asset_job(

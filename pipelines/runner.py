@@ -11,10 +11,12 @@ import dagster as dg
 import pandas as pd
 
 from assets.tables import waves_partitions
+from perception.geography import load_gazetteer
 from perception.project import Project
 from pipelines.definitions import build_defs
 
 PUBLISHING = "publishing"
+LOWEST_SHOWN = 3
 Progress = Callable[[str, str, int, int], None]
 """Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all)."""
 
@@ -130,38 +132,30 @@ class _StepHandler(logging.Handler):
 
 
 def wave_summary(project: Project, waves: list[str]) -> pd.DataFrame:
-    """What was published of each wave: wave, respondents, districts, published, suppressed, lowest (district names)."""
+    """What was published of each wave: wave, simulated, respondents, districts, published, suppressed (estimates)."""
     published = pd.read_parquet(project.table("published_estimates", None))
-    facts = pd.read_parquet(project.table("published_waves", None)).set_index("wave")
+    facts = pd.read_parquet(project.table("published_waves", None))
+    suppressed = (published["quality"] == "suppress").groupby(published["wave"]).agg(["sum", "size"])
+    counts = facts[facts["wave"].isin(waves)].join(suppressed, on="wave")
+    counts = counts.assign(published=counts["size"] - counts["sum"], suppressed=counts["sum"])
+    return counts[["wave", "simulated", "respondents", "districts", "published", "suppressed"]]
+
+
+def lowest_districts(project: Project, waves: list[str]) -> pd.DataFrame:
+    """The three lowest districts of each wave and province on its first headline indicator.
+
+    Columns wave, label (of the indicator), district (name), rank_low, rank_high, districts (ranked in the province).
+    """
     rankings = pd.read_parquet(project.table("district_rankings", None))
-    indicators = pd.read_parquet(project.table("published_indicators", None))
-    rows = []
-    for wave in waves:
-        if wave not in facts.index:
-            continue
-        own = published[published["wave"] == wave]
-        suppressed = int((own["quality"] == "suppress").sum())
-        headline = indicators[(indicators["wave"] == wave) & indicators["headline"]]
-        rows.append(
-            {
-                "wave": wave,
-                "simulated": bool(facts.at[wave, "simulated"]),
-                "respondents": int(facts.at[wave, "respondents"]),
-                "districts": int(facts.at[wave, "districts"]),
-                "published": len(own) - suppressed,
-                "suppressed": suppressed,
-                "indicator": headline["label"].iloc[0] if len(headline) else "",
-                "lowest": _lowest(rankings, wave, headline["indicator"].iloc[0]) if len(headline) else "",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _lowest(rankings: pd.DataFrame, wave: str, indicator: str, count: int = 3) -> str:
-    own = rankings[
-        (rankings["wave"] == wave) & (rankings["indicator"] == indicator) & (rankings["scope"] == "province")
-    ]
-    worst = own.dropna(subset=["rank"]).sort_values("rank").head(count)
-    return ", ".join(
-        f"{row.district_id} (place {row.rank_low} to {row.rank_high} of {row.districts})" for row in worst.itertuples()
+    headline = pd.read_parquet(project.table("published_indicators", None)).query("headline").groupby("wave").head(1)
+    rows = rankings[(rankings["scope"] == "province") & rankings["rank"].notna() & rankings["wave"].isin(waves)]
+    rows = rows.merge(headline[["wave", "indicator", "label"]], on=["wave", "indicator"])
+    lowest = (
+        rows.sort_values("rank")
+        .groupby(["wave", "scope_id"])
+        .head(LOWEST_SHOWN)
+        .sort_values(["wave", "scope_id", "rank"])
     )
+    names = load_gazetteer(project.reference).districts.set_index("district_id")["name"]
+    lowest = lowest.assign(district=lowest["district_id"].map(names))
+    return lowest[["wave", "label", "district", "rank_low", "rank_high", "districts"]]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from perception.project import Project
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -33,3 +38,98 @@ def shared_waves() -> Path:
 def shared_boundaries() -> Path:
     """An official district boundary layer."""
     return _shared("boundaries")
+
+
+SMALL_INSTRUMENT = """\
+id: small
+title: Small questionnaire
+source: made for tests
+questions:
+  service:
+    label: How satisfied are you with the service?
+    type: ordinal
+    categories: {bad: Bad, fair: Fair, good: Good}
+  heard:
+    label: Were you heard?
+    type: category
+    categories: {no: "No", yes: "Yes"}
+indicators:
+  satisfied:
+    label: Satisfied with the service
+    question: service
+    positive: [good]
+    population: adults
+    headline: true
+  was_heard:
+    label: Was heard
+    question: heard
+    positive: [yes]
+    population: adults
+driver_models:
+  satisfaction:
+    label: What goes with satisfaction
+    outcome: satisfied
+    drivers: [{variable: heard}]
+    controls: [{variable: sex}]
+"""
+
+SMALL_WAVE = """\
+id: small-2021
+round: "2021"
+title: Small survey (simulated)
+instrument: small
+dates: {start: 2021-03-01, end: 2021-03-31}
+producer: Tests
+citation: Tests (2021)
+licence: CC0-1.0
+simulated: true
+files: [{path: answers.csv}]
+respondent_id: [id]
+design: {weight: w, weight_scale: relative, strata: [district], psu: psu}
+geography: {vintage: "2018", district: district}
+variables:
+  sex: {source: sex, map: {1: female, 2: male}}
+  service: {source: q1, map: {1: bad, 2: fair, 3: good}, missing: {8: dont_know}}
+  heard: {source: q2, map: {0: no, 1: yes}, blank: not_asked}
+"""
+
+SMALL_DISTRICTS = ("Peshawar", "Mardan", "Swat", "Kohat", "Bannu")
+
+
+def small_answers(seed: int = 1) -> pd.DataFrame:
+    """The data file of the small wave: 5 districts x 6 PSUs x 20 respondents, each district more satisfied."""
+    rng = np.random.default_rng(seed)
+    count = len(SMALL_DISTRICTS) * 6 * 20
+    place = np.arange(count) // 120
+    heard = rng.integers(0, 2, count)
+    good = rng.random(count) < 0.15 + 0.15 * place + 0.1 * heard
+    return pd.DataFrame(
+        {
+            "id": np.arange(count),
+            "district": np.array(SMALL_DISTRICTS)[place],
+            "psu": np.arange(count) // 20,
+            "w": rng.uniform(0.5, 2.0, count).round(4),
+            "sex": rng.integers(1, 3, count),
+            "q1": np.where(good, 3, rng.integers(1, 3, count)),
+            "q2": heard,
+        }
+    )
+
+
+def write_small_wave(folder: Path, answers: pd.DataFrame | None = None, wave: str = SMALL_WAVE) -> Path:
+    """A wave folder with `wave.yml` and its data file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "wave.yml").write_text(wave, encoding="utf-8")
+    (small_answers() if answers is None else answers).to_csv(folder / "answers.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def small_project(tmp_path: Path) -> Project:
+    """A project with the repository's gazetteer, the small instrument and the small wave in place."""
+    project = Project(tmp_path / "project")
+    shutil.copytree(ROOT / "data/raw/reference", project.reference)
+    project.instruments.mkdir(parents=True)
+    project.instrument_file("small").write_text(SMALL_INSTRUMENT, encoding="utf-8")
+    write_small_wave(project.waves / "small-2021")
+    return project

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from perception.estimation.intervals import intervals
-from perception.schemas import conform
+from perception.schemas import TABLES, conform
 
 RANK_CONFIDENCE = 0.90
 LOWEST_SHARE = 0.15
@@ -35,6 +35,8 @@ def district_rankings(
     more is worse are ranked from the top. A round ranks waves of one instrument together. See `rank_sets` for the
     intervals; `low` and `high` are districts whose whole rank set lies among the lowest or highest k.
     """
+    if published.empty:
+        return conform(pd.DataFrame(columns=TABLES["district_rankings"].names), "district_rankings")
     rows = published[(published["level"] == "district") & (published["domain"] == "all")]
     rows = rows.rename(columns={"unit_id": "district_id"})
     rows = rows.merge(waves[["wave", "round", "instrument", "vintage"]], on="wave", validate="m:1")

@@ -76,6 +76,9 @@ def _joined(
             Problem(f"{where}, join column {key}", "is not in both files", "Correct `join.on` of wave.yml.")
             for key in absent
         ]
+    for key in keys:
+        if frame[key].dtype != further[key].dtype:  # text in one file, numbers in the other
+            frame, further = (rows.assign(**{key: code_keys(rows[key])}) for rows in (frame, further))
     problems = []
     repeated = further[further.duplicated(keys, keep=False)]
     if len(repeated):

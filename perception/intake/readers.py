@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,10 @@ def code_key(value: Any) -> str:
     """A code as text, so that 1, 1.0 and "1" (SPSS, Stata and CSV) are the same code; text is stripped."""
     if isinstance(value, str):
         return value.strip()
-    number = float(value)
+    try:
+        number = float(value)
+    except TypeError:  # a date or time
+        return str(value)
     return str(int(number)) if number.is_integer() else repr(number)
 
 
@@ -57,7 +61,15 @@ def _read_dta(path: Path) -> SourceTable:
 
 
 def _read_csv(path: Path) -> SourceTable:
-    frame = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+    with warnings.catch_warnings():
+        # Left to itself pandas makes the first column an index when rows are longer than the header: all names shift.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(
+                path, dtype="str", keep_default_na=False, na_values=[""], encoding="utf-8-sig", index_col=False
+            )
+        except pd.errors.ParserWarning:
+            raise ValueError("its rows have more values than the header has names") from None
     return SourceTable(frame, {})
 
 

@@ -29,7 +29,7 @@ SMALLEST_STRATUM_PSUS = 40
 ENUMERATORS = 6
 
 DISTRICT_SD = 0.25
-PSU_SD = 0.37
+PSU_SD = 0.30
 ENUMERATOR_SD = 0.08
 """Latent standard deviations, where an answer's own noise has 1; they give shares a district SD of about 9 points."""
 

@@ -1,0 +1,268 @@
+"""The pipeline as a whole, on a small wave: what is made, what a failure leaves, who may read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from assets.tables import table_asset
+from perception.project import PROJECT_VARIABLE, Project
+from perception.publish import warehouse
+from perception.schemas import TABLES
+from pipelines import cli, runner
+from pipelines.definitions import build_defs
+from pipelines.sensors import Seen, changes, wave_folder_sensor
+from pipelines.storage import ParquetTables
+from tests.conftest import SMALL_WAVE, small_answers, write_small_wave
+
+WAVE = "small-2021"
+
+
+@pytest.fixture
+def run(small_project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[runner.RunFailure]]:
+    """Runs the small wave and publishes, in the small project."""
+    monkeypatch.setenv(PROJECT_VARIABLE, str(small_project.root))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return lambda: runner.run_waves(small_project, [WAVE], lambda *_: None)
+
+
+def contents(project: Project) -> dict[Path, bytes]:
+    """Every table and public file with its bytes."""
+    folders = (project.internal / "tables", project.public)
+    return {file: file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+def query(file: Path, sql: str) -> list[tuple[object, ...]]:
+    """Run a query in another process, as a reader would; in one process DuckDB caches files by path."""
+    code = (
+        f"import duckdb, json; print(json.dumps(duckdb.connect({str(file)!r}, read_only=True).sql({sql!r}).fetchall()))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [tuple(row) for row in json.loads(answer.stdout)]
+
+
+def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    for name, table in TABLES.items():
+        assert small_project.table(name, None if table.public else WAVE).exists(), name
+    assert small_project.internal.stat().st_mode & 0o777 == 0o700
+    tables = "SELECT DISTINCT table_name FROM duckdb_tables() ORDER BY 1"
+    assert {row[0] for row in query(small_project.public_warehouse, tables)} == {
+        n for n, t in TABLES.items() if t.public
+    }
+    undocumented = "SELECT count(*) FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"
+    assert query(small_project.public_warehouse, undocumented) == [(0,)]
+    assert (small_project.site / "index.html").exists()
+
+    # The five districts were made with satisfaction rising in this order; the ranking must find it again.
+    order = (
+        "SELECT district_id FROM district_rankings WHERE indicator = 'satisfied' AND scope = 'province' ORDER BY rank"
+    )
+    found = [row[0] for row in query(small_project.public_warehouse, order)]
+    assert found == ["kp-peshawar", "kp-mardan", "kp-swat", "kp-kohat", "kp-bannu"]
+
+
+def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    before = contents(small_project)
+    answers = small_answers()
+    answers.loc[:2, "q1"] = 7
+    write_small_wave(small_project.waves / WAVE, answers)
+    failures = run()
+    assert [(failure.wave, failure.asset) for failure in failures] == [(WAVE, "responses")]
+    for part in ("answers.csv", "q1", "'7'", "3 rows", "wave.yml"):
+        assert part in failures[0].cause
+    after = contents(small_project)
+    changed = {file.name for file in before if after[file] != before[file]}
+    # Only the raw rows (as delivered) are newer; what was published is published again, the same.
+    assert not {"responses.parquet", "district_estimates.parquet", "psu_totals.parquet"} & changed
+    assert (
+        after[small_project.table("published_estimates", None)]
+        == before[small_project.table("published_estimates", None)]
+    )
+
+
+def test_one_wave_failing_does_not_stop_another(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    broken = SMALL_WAVE.replace("id: small-2021", "id: broken-2021").replace("psu: psu", "psu: cluster")
+    write_small_wave(small_project.waves / "broken-2021", wave=broken)
+    failures = runner.run_waves(small_project, ["broken-2021", WAVE], lambda *_: None)
+    assert [failure.wave for failure in failures] == ["broken-2021"]
+    assert "'cluster'" in failures[0].cause
+    assert query(small_project.public_warehouse, "SELECT wave FROM published_waves") == [(WAVE,)]
+
+
+def test_a_frame_that_breaks_its_contract_is_not_stored(small_project: Project) -> None:
+    @table_asset(group="test", per_wave=False)
+    def published_drivers() -> pd.DataFrame:
+        columns = {column.name: ["x"] for column in TABLES["published_drivers"].columns}
+        return pd.DataFrame(columns)
+
+    small_project.make_folders()
+    tables = ParquetTables(root=str(small_project.root))
+    result = dg.materialize([published_drivers], resources={"tables": tables}, raise_on_error=False)
+    assert not result.success
+    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [False]
+    assert not small_project.table("published_drivers", None).exists()
+
+
+def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[], list[runner.RunFailure]]) -> None:
+    assert run() == []
+    write_small_wave(small_project.waves / WAVE, small_answers(seed=2))
+    job = build_defs(small_project.root).resolve_job_def("wave_job")
+    with runner.open_instance(small_project) as instance:
+        some = {"instance": instance, "partition_key": WAVE, "raise_on_error": False}
+        assert job.execute_in_process(asset_selection=[dg.AssetKey("raw_responses")], **some).success
+        mixed = job.execute_in_process(asset_selection=[dg.AssetKey("wave_quality")], **some)
+    (failure,) = [event for event in mixed.all_events if event.event_type == dg.DagsterEventType.STEP_FAILURE]
+    assert "different versions of the wave" in str(failure.step_failure_data.user_failure_data.description)
+
+
+def test_a_second_run_of_the_same_wave_waits_for_the_first(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    small_project.make_folders()
+    (small_project.internal / "locks").mkdir()
+    from assets.resources import ProjectResource
+
+    impatient = ProjectResource(root=str(small_project.root), lock_timeout=0.1)
+    job = build_defs(small_project.root, project=impatient).resolve_job_def("wave_job")
+    with runner.open_instance(small_project) as instance, FileLock(small_project.internal / "locks" / f"{WAVE}.lock"):
+        instance.add_dynamic_partitions("wave", [WAVE])
+        result = job.execute_in_process(instance=instance, partition_key=WAVE, raise_on_error=False)
+    assert not result.success
+    assert not small_project.table("raw_responses", WAVE).exists()
+    assert run() == []
+
+
+def test_readers_of_the_warehouse_are_not_blocked_and_do_not_block(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == []
+    file = small_project.public_warehouse
+    holder = duckdb.connect(str(file), read_only=True)
+    waves = "SELECT wave, respondents FROM published_waves"
+    assert holder.sql(waves).fetchall() == [(WAVE, 600)]
+
+    seen_while_writing = []
+    copy_table = warehouse._copy_table
+
+    def copy_and_read(*arguments: object) -> int:
+        seen_while_writing.append(query(file, waves))
+        return copy_table(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(warehouse, "_copy_table", copy_and_read)
+    write_small_wave(small_project.waves / WAVE, small_answers().iloc[:480])
+    assert run() == []
+    assert len(seen_while_writing) > len([t for t in TABLES.values() if t.public])
+    assert seen_while_writing[0] == [(WAVE, 600)]
+    assert holder.sql(waves).fetchall() == [(WAVE, 600)]
+    assert query(file, waves) == [(WAVE, 480)]
+    holder.close()
+
+
+def test_remove_wave_takes_it_out_everywhere(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    result = CliRunner().invoke(cli.app, ["remove-wave", WAVE])
+    assert result.exit_code == 0, result.output
+    assert not (small_project.waves / WAVE).exists()
+    assert (small_project.removed_waves / WAVE / "wave.yml").exists()
+    assert not small_project.table("responses", WAVE).parent.exists()
+    assert query(small_project.public_warehouse, "SELECT count(*) FROM published_estimates") == [(0,)]
+    assert WAVE not in (small_project.site / "index.html").read_text()
+    with runner.open_instance(small_project) as instance:
+        assert instance.get_dynamic_partitions("wave") == []
+
+
+def test_the_command_line_checks_adds_and_runs(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]], tmp_path: Path
+) -> None:
+    command = CliRunner()
+    assert command.invoke(cli.app, ["check", WAVE]).exit_code == 0
+    unknown = command.invoke(cli.app, ["run", "--wave", "nowhere"])
+    assert unknown.exit_code == 1
+    assert "nowhere" in unknown.output
+    assert WAVE in unknown.output
+    delivered = write_small_wave(tmp_path / "second-2021", wave=SMALL_WAVE.replace("id: small-2021", "id: second-2021"))
+    assert command.invoke(cli.app, ["add-wave", str(delivered)]).exit_code == 0
+    finished = command.invoke(cli.app, ["run", "--wave", "second-2021"])
+    assert finished.exit_code == 0, finished.output
+    for part in ("second-2021 (simulated)", "600", "Peshawar", "index.html"):
+        assert part in finished.output
+
+
+def test_the_sensor_waits_until_a_folder_has_stopped_changing() -> None:
+    now, due = changes({}, {"a": "1"})
+    assert due == {}
+    now, due = changes(now, {"a": "1", "b": None})
+    assert due == {"a": "1"}
+    now, due = changes(now, {"a": "1", "b": None})
+    assert due == {}
+    now, due = changes(now, {"a": "2", "b": "1"})
+    assert due == {}
+    now, due = changes(now, {"a": "3", "b": "1"})
+    assert due == {"b": "1"}
+    now, due = changes(now, {"a": "3"})
+    assert due == {"a": "3"}
+    assert now == {"a": Seen("3", "3")}
+
+
+def test_a_folder_that_goes_back_to_what_was_run_is_not_run_again() -> None:
+    now, _ = changes({"a": Seen("1", "1")}, {"a": "2"})
+    now, due = changes(now, {"a": "1"})
+    now, due = changes(now, {"a": "1"})
+    assert due == {}
+
+
+def test_the_sensor_adds_the_partition_and_requests_the_run_in_one_tick(small_project: Project) -> None:
+    defs = build_defs(small_project.root)
+    instance = dg.DagsterInstance.ephemeral()
+    half = small_project.waves / "half-2021"
+    half.mkdir()
+    (half / "wave.yml").write_text(SMALL_WAVE.replace("id: small-2021", "id: half-2021"))
+
+    def tick(cursor: str | None) -> dg.SensorResult:
+        resources = dict(defs.resources or {})
+        with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+            result = wave_folder_sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    first = tick(None)
+    assert not first.run_requests
+    assert "half-2021" in str(first.skip_reason)
+    second = tick(first.cursor)
+    assert [request.partition_key for request in second.run_requests or []] == [WAVE]
+    assert [request.partition_keys for request in second.dynamic_partitions_requests or []] == [[WAVE]]
+    third = tick(second.cursor)
+    assert not third.run_requests
+    small_answers().to_csv(half / "answers.csv", index=False)
+    fourth = tick(third.cursor)
+    assert not fourth.run_requests
+    fifth = tick(fourth.cursor)
+    assert [request.partition_key for request in fifth.run_requests or []] == ["half-2021"]
+
+
+def test_every_table_asset_has_a_blocking_check_of_its_contract() -> None:
+    defs = build_defs(Path("."))
+    keys = {check.asset_key.to_user_string() for check in defs.resolve_asset_graph().asset_check_keys}
+    assert keys == set(TABLES)
+    specs = [spec for asset in defs.resolve_asset_graph().assets_defs for spec in asset.check_specs]
+    assert all(spec.blocking for spec in specs)
