@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from perception.drivers.wave_drivers import wave_drivers
 from perception.errors import InputError, Problem
 from perception.estimation.design import design_psus
 from perception.intake.harmonise import declaration_problems, responses
@@ -47,7 +48,7 @@ def add_wave(project: Project, source: Path, files: Path | None) -> Path:
 def remove_wave(project: Project, wave_id: str) -> Path:
     """Move a wave folder to data/raw/removed-waves and delete every table made from it; returns the new place."""
     folder, place = project.waves / wave_id, project.removed_waves / wave_id
-    if not folder.is_dir():
+    if wave_id not in project.wave_ids():  # "" would be the folder of all waves
         raise InputError([Problem(f"wave {wave_id}", "there is no such wave folder", "See data/raw/waves.")])
     if place.exists():
         raise InputError([Problem(f"wave {wave_id}", f"{place} exists already", "Move or delete that folder first.")])
@@ -68,7 +69,8 @@ def wave_problems(project: Project, wave_id: str) -> list[Problem]:
         raw = raw_responses(inputs.wave, inputs.folder)
         if not problems:
             tidy = responses(raw, inputs.wave, inputs.instrument, inputs.gazetteer)
-            design_psus(raw, tidy, inputs.wave, inputs.units)
+            psus = design_psus(raw, tidy, inputs.wave, inputs.units)
+            wave_drivers(tidy, psus, inputs.instrument)
     except InputError as error:
         problems += error.problems
     return problems

@@ -179,7 +179,8 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 3000) -> N
         "--port",
         str(port),
     ]
-    raise typer.Exit(subprocess.run(command, cwd=project.root, env=os.environ, check=False).returncode)
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    raise typer.Exit(subprocess.run(command, cwd=project.root, env=environment, check=False).returncode)
 
 
 def main() -> None:

@@ -24,6 +24,11 @@ DAGSTER_YAML = """\
 # Dagster's own storage for this project; nothing is sent anywhere.
 telemetry:
   enabled: false
+nux:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
 """
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import dagster as dg
+import pandas as pd
 
 from assets.resources import ProjectResource
 from assets.tables import waves_partitions
@@ -55,10 +56,17 @@ def found_waves(project: Project) -> dict[str, str | None]:
     return found
 
 
+def made_waves(project: Project) -> dict[str, str]:
+    """The content hash that each wave's tables were last made from."""
+    files = {wave: project.table("waves", wave) for wave in project.wave_ids()}
+    return {wave: str(pd.read_parquet(file)["wave_version"].iloc[0]) for wave, file in files.items() if file.exists()}
+
+
 @dg.sensor(job=wave_job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def wave_folder_sensor(context: dg.SensorEvaluationContext, project: ProjectResource) -> dg.SensorResult:
     """Adds the partition of a new or changed wave folder and requests its run."""
-    before = {wave: Seen(**seen) for wave, seen in json.loads(context.cursor or "{}").items()}
+    before = {wave: Seen(None, content) for wave, content in made_waves(project.project).items()}
+    before |= {wave: Seen(**seen) for wave, seen in json.loads(context.cursor or "{}").items()}
     try:
         found = found_waves(project.project)
     except OSError as error:

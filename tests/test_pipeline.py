@@ -21,7 +21,7 @@ from perception.publish import warehouse
 from perception.schemas import TABLES
 from pipelines import cli, runner
 from pipelines.definitions import build_defs
-from pipelines.sensors import Seen, changes, wave_folder_sensor
+from pipelines.sensors import Seen, changes, found_waves, made_waves, wave_folder_sensor
 from pipelines.storage import ParquetTables
 from tests.conftest import SMALL_WAVE, small_answers, write_small_wave
 
@@ -258,6 +258,17 @@ def test_the_sensor_adds_the_partition_and_requests_the_run_in_one_tick(small_pr
     assert not fourth.run_requests
     fifth = tick(fourth.cursor)
     assert [request.partition_key for request in fifth.run_requests or []] == ["half-2021"]
+
+
+def test_the_sensor_leaves_waves_alone_that_were_made_from_what_is_there(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    made = made_waves(small_project)
+    assert made == found_waves(small_project)
+    now, _ = changes({wave: Seen(None, content) for wave, content in made.items()}, made)
+    _, due = changes(now, made)
+    assert due == {}
 
 
 def test_every_table_asset_has_a_blocking_check_of_its_contract() -> None:

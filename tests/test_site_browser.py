@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_maps import published_tables, reference
 
+from perception.project import PROJECT_VARIABLE, Project
 from perception.publish.site import write_site
+from tests.conftest import ROOT
+from tests.test_maps import published_tables, reference
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -101,6 +106,25 @@ def test_map_is_drawn_without_network(visit, folder, page, districts):
     assert seen.said == []
     assert not seen.page.locator("img.static").is_visible()
     assert not seen.page.get_by_text("plotly", exact=False).count()
+
+
+def test_the_map_of_a_real_survey_is_drawn_without_network(visit, shared_waves, tmp_path):
+    project = Project(tmp_path)
+    shutil.copytree(ROOT / "data/raw/reference", project.reference)
+    shutil.copytree(ROOT / "data/raw/instruments", project.instruments)
+    perception = str(Path(sys.executable).with_name("perception"))
+    files = str(shared_waves / "mics-punjab-2018")
+    for command in (["add-wave", str(ROOT / "recipes/mics-punjab-2018"), "--files", files], ["run"]):
+        subprocess.run([perception, *command], env=os.environ | {PROJECT_VARIABLE: str(tmp_path)}, check=True)
+    seen = visit(project.site / "mics-punjab-2018" / "safe_walk.html")
+    seen.page.wait_for_selector("#map[data-drawn]", timeout=20_000)
+    shapes = seen.page.eval_on_selector_all(DRAWN, "paths => paths.map(path => path.getBBox().width)")
+    assert len(shapes) == 36
+    assert min(shapes) > 2
+    assert seen.foreign == []
+    assert seen.said == []
+    assert "70.9%" in seen.page.content()  # Chiniot, the least safe, as R has it
+    assert "SIMULATED" not in seen.page.content()
 
 
 def test_suppressed_is_hatched_and_hover_tells_value_and_interval(visit, folder):

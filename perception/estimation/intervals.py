@@ -48,13 +48,13 @@ def korn_graubard_interval(
 def intervals(frame: pd.DataFrame, share: NDArray[np.bool_], confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Columns low, high and interval (`logit`, `korn_graubard`, `t`) for rows with estimate, se, df, n and n_eff.
 
-    `share` says which rows are shares. Few effective yes or no answers call for Korn-Graubard; without a degree of
-    freedom there is no interval (null).
+    `share` says which rows are shares. Few effective yes or no answers call for Korn-Graubard, as does a zero standard
+    error; without a degree of freedom there is no interval (null).
     """
     estimate, se, n, n_eff = (frame[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "se", "n", "n_eff"))
     degrees = frame["df"].to_numpy(float, na_value=np.nan)
     df = np.where(degrees < 1, np.nan, degrees)
-    few = share & (np.minimum(n_eff * estimate, n_eff * (1 - estimate)) < FEW_EXPECTED)
+    few = share & ((np.minimum(n_eff * estimate, n_eff * (1 - estimate)) < FEW_EXPECTED) | (se == 0))
     p = np.where(share, estimate, 0.5)
     with np.errstate(invalid="ignore", divide="ignore"):
         logit = logit_interval(p, se, df, confidence)

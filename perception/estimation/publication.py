@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from perception.errors import InputError, Problem
 from perception.schemas import LEVELS, conform
 
 REASONS = {
@@ -65,6 +66,16 @@ def published_estimates(
         how="left",
         validate="m:1",
     )
+    unknown = frame.loc[frame["kind"].isna(), ["wave", "indicator"]].drop_duplicates()
+    if len(unknown):
+        raise InputError(
+            Problem(
+                f"wave {row.wave}, indicator {row.indicator}",
+                "has estimates, but `indicators` does not describe it",
+                "Materialise the wave whole.",
+            )
+            for row in unknown.itertuples()
+        )
     frame["n_eff"] = np.minimum(frame["n_eff"], frame["n"].astype(float))
     share, width = frame["kind"] == "share", frame["high"] - frame["low"]
     n, psus, df = (frame[name].astype(float) for name in ("n", "psus", "df"))
@@ -103,7 +114,7 @@ def published_estimates(
 def _in_a_disclosing_table(frame: pd.DataFrame, minimum_persons: int) -> pd.Series:
     """Rows of sensitive indicators whose table has a cell with too few persons answering 1 or answering 0."""
     other = frame["n"] - frame["n_positive"]
-    thin = frame["sensitive"] & ((frame["n_positive"] < minimum_persons) | (other < minimum_persons)).fillna(False)
+    thin = frame["sensitive"] & ((frame["n_positive"] < minimum_persons) | (other < minimum_persons)).fillna(True)
     dimensions = frame["domain"].str.replace(r"=[^,]*", "", regex=True)
     return thin.astype(bool).groupby([frame["wave"], frame["indicator"], frame["level"], dimensions]).transform("any")
 

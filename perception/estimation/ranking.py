@@ -22,8 +22,11 @@ _SHOWN = ["wave", "indicator", "district_id", "estimate", "low", "high", "n", "q
 
 
 def lowest_count(districts: int) -> int:
-    """How many districts count as the lowest (and as the highest): 15 % of those ranked, at least 1, at most 10."""
-    return max(1, min(LOWEST_AT_MOST, round(LOWEST_SHARE * districts)))
+    """How many districts count as the lowest (and as the highest): 15 % of those ranked, at most 10, at least 1.
+
+    None does where fewer than two are ranked: a district alone is neither.
+    """
+    return max(int(districts > 1), min(LOWEST_AT_MOST, round(LOWEST_SHARE * districts)))
 
 
 def district_rankings(

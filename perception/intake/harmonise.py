@@ -207,7 +207,14 @@ def _districts(kept: pd.DataFrame, wave: Wave, gazetteer: Gazetteer) -> tuple[pd
     where = _column_place(kept, wave, place.district)
     declared = {code_key(name): district_id for name, district_id in place.names.items()}
     resolved = resolve_districts(gazetteer, place.vintage, names.dropna().unique(), declared)
-    problems = unresolved_problems(gazetteer, place.vintage, resolved["name"], declared, where)
+    counts = names.value_counts()
+    problems = [
+        problem
+        for name in resolved.loc[resolved["district_id"].isna(), "name"]
+        for problem in unresolved_problems(
+            gazetteer, place.vintage, [name], declared, f"{where}, in {counts[name]} rows"
+        )
+    ]
     if names.isna().any():
         problems.append(
             Problem(
@@ -296,7 +303,8 @@ def _nesting_problems(wave: Wave, stratum: pd.Series, psu: pd.Series) -> list[Pr
 def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataFrame:
     """Every PSU of the raw rows in strata that have a response: wave, stratum, psu, district_id, urban, responses.
 
-    `frame` is the wave's `responses`; a PSU without one takes district and area from its stratum.
+    `frame` is the wave's `responses`; a PSU without one takes district and area from its stratum. InputError when a PSU
+    of rows that do not count stands in another stratum than its responses.
     """
     sampled = pd.DataFrame(
         {
@@ -305,6 +313,8 @@ def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataF
         }
     ).drop_duplicates()
     sampled = sampled[sampled["stratum"].isin(frame["stratum"])].dropna()
+    if problems := _nesting_problems(wave, sampled["stratum"], sampled["psu"]):
+        raise InputError(problems)
     known = frame.groupby("psu").agg(
         district_id=("district_id", "first"), urban=("urban", "first"), responses=("psu", "size")
     )

@@ -12,14 +12,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from perception.intake.declarations import (
+    AGE_GROUPS,
     BACKGROUND,
     ID_PATTERN,
     NAME_PATTERN,
+    REASON_SUFFIX,
     REASONS,
     Declaration,
     Text,
     load_declaration,
 )
+from perception.schemas import TABLES
 
 Identifier = Annotated[str, Field(pattern=ID_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -143,11 +146,13 @@ class Instrument(Declaration):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Instrument:
+        numbers = [name for name, question in self.questions.items() if question.type == "number"]
+        taken = {*TABLES["responses"].names, *(name + REASON_SUFFIX for name in numbers)}
         mistakes = [
             *(
-                f"question {name} has the name of a background variable"
+                f"question {name} has the name of a column that `responses` has anyway"
                 for name in self.questions
-                if name in BACKGROUND
+                if name in taken
             ),
             *(
                 f"indicator {name} has the name of a variable"
@@ -161,8 +166,12 @@ class Instrument(Declaration):
                 asked[indicator.universe.question] = indicator.universe.answers
             for question, answers in asked.items():
                 mistakes += self._unknown_answers(f"indicator {name}", question, answers)
-            numeric = [q for q in indicator.questions if q in self.questions and self.questions[q].type == "number"]
-            if indicator.kind == "mean" and (indicator.any_of or indicator.question not in numeric):
+            mistakes += [
+                f"indicator {name}: {question} is a background variable, not a question"
+                for question in indicator.questions
+                if question in BACKGROUND
+            ]
+            if indicator.kind == "mean" and (indicator.any_of or indicator.question not in numbers):
                 mistakes.append(f"indicator {name} has no `positive` answers, and its question is not a number")
         for name, model in self.driver_models.items():
             if model.outcome not in self.indicators:
@@ -182,13 +191,19 @@ class Instrument(Declaration):
         return [f"{who}: {question} has no answers {unknown}"] if unknown else []
 
     def _predictor_mistakes(self, model: str, predictor: Predictor) -> list[str]:
-        who = f"driver model {model}"
-        if predictor.variable in self.indicators:
-            return []
-        if predictor.variable not in self.variables and predictor.variable != "age_group":
-            return [f"{who}: {predictor.variable} is not a question, background variable or indicator"]
-        if predictor.reference is not None and predictor.variable != "age_group":
-            return self._unknown_answers(who, predictor.variable, [predictor.reference])
+        who, variable = f"driver model {model}", predictor.variable
+        if variable in self.indicators and self.indicators[variable].kind == "mean":
+            return [f"{who}: {variable} is a mean; name its question"]
+        if variable in self.indicators:
+            scale: tuple[str, ...] = ("no", "yes")
+        elif variable == "age_group":
+            scale = AGE_GROUPS
+        elif variable in self.variables:
+            scale = self.scale(variable)
+        else:
+            return [f"{who}: {variable} is not a question, background variable or indicator"]
+        if predictor.reference is not None and predictor.reference not in scale:
+            return [f"{who}: {variable} has no answer {predictor.reference}"]
         return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from perception.errors import InputError, Problem
+
+WHOLE_NUMBER = re.compile(r"^(-?\d+)\.0*$")
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,9 @@ class SourceTable:
 
 
 def code_key(value: Any) -> str:
-    """A code as text, so that 1, 1.0 and "1" (SPSS, Stata and CSV) are the same code; text is stripped."""
+    """A code as text, so that 1, 1.0, "1" and "1.0" (SPSS, Stata and CSV) are the same code; text is stripped."""
     if isinstance(value, str):
-        return value.strip()
+        return WHOLE_NUMBER.sub(r"\1", value.strip())
     try:
         number = float(value)
     except TypeError:  # a date or time

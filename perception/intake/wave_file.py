@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from perception.errors import InputError, Problem
 from perception.intake.declarations import ID_PATTERN, Declaration, Text, load_declaration
 from perception.intake.instrument import Identifier
+from perception.intake.readers import code_key
 
 WAVE_ID_PATTERN = ID_PATTERN
 WAVE_FILE = "wave.yml"
@@ -91,8 +92,9 @@ class Variable(Declaration):
     def _source_or_constant(self) -> Variable:
         if (self.source is None) == (self.constant is None):
             raise ValueError("needs either `source` or `constant`. Give one of the two.")
-        if twice := set(self.map) & set(self.missing):
-            raise ValueError(f"codes {sorted(map(str, twice))} stand in `map` and in `missing`. Keep one of them.")
+        codes = [code_key(code) for code in (*self.map, *self.missing)]
+        if twice := sorted({code for code in codes if codes.count(code) > 1}):
+            raise ValueError(f"codes {twice} stand twice in `map` and `missing` together. Keep one of them.")
         return self
 
 
