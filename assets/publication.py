@@ -84,4 +84,9 @@ def site(
     }
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     pages = project_site.publish_site(project.project, tables, made_at)
-    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(pages["index"])), "pages": len(pages)})
+    images = {
+        f"map {image.parent.name}/{image.stem}": dg.MetadataValue.path(str(image))
+        for image in project_site.images(pages)
+    }
+    index = dg.MetadataValue.path(str(pages["index"]))
+    return dg.MaterializeResult(metadata={"path": index, "pages": len(pages), **images})

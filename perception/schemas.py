@@ -104,6 +104,7 @@ _EFFECTS = (
     Column("model", "string", "Driver model id of the instrument"),
     Column("outcome", "string", "Indicator that the model explains"),
     Column("driver", "string", "Question, background variable or indicator"),
+    Column("label", "string", "What the driver says: the question's wording, or the indicator's label"),
     Column("kind", "string", "Driver of interest, or control held constant", allowed=("driver", "control")),
     Column("term", "string", "Category, or `per SD` for a scored variable"),
     Column("reference", "string", "Category that the effect is measured against", nullable=True),

@@ -119,6 +119,7 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "model": "care",
         "outcome": "satisfied",
         "driver": "waiting_time",
+        "label": "Waiting time at the last visit",
         "kind": "driver",
         "term": "per SD",
         "effect": -0.052,

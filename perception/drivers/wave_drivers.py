@@ -58,7 +58,17 @@ def _model_effects(
         design_psus=design_psus,
         where=where,
     )
-    return fit.effects.assign(wave=wave, model=name, outcome=model.outcome, n_dropped=fit.n_dropped)
+    labels = fit.effects["driver"].map(lambda variable: _label(variable, instrument))
+    return fit.effects.assign(wave=wave, model=name, outcome=model.outcome, label=labels, n_dropped=fit.n_dropped)
+
+
+def _label(variable: str, instrument: Instrument) -> str:
+    """What a predictor says to a reader; a background variable is its own name."""
+    if variable in instrument.questions:
+        return instrument.questions[variable].label.en
+    if variable in instrument.indicators:
+        return instrument.indicators[variable].label.en
+    return variable.replace("_", " ").capitalize()
 
 
 def indicator_values(indicator: Indicator, responses: pd.DataFrame) -> pd.Series:

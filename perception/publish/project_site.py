@@ -22,3 +22,8 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
     geometries = {vintage: district_geometry(gazetteer, vintage, project.boundaries) for vintage in vintages}
     units = {vintage: vintage_units(gazetteer, vintage) for vintage in vintages}
     return write_site(tables, geometries, units, project.site, made_at=made_at)
+
+
+def images(pages: Mapping[str, Path]) -> list[Path]:
+    """The map images (PNG, single size) beside the pages that `publish_site` wrote."""
+    return sorted(image for page in pages.values() if (image := page.with_suffix(".png")).exists())

@@ -210,7 +210,7 @@ def driver_models(rows: pd.DataFrame, labels: Mapping[str, str]) -> list[Model]:
             "largest", ascending=False, kind="stable", na_position="last"
         )
         effects = {
-            kind: tuple(_effect(row, labels, reach) for row in records(_only(ordered, kind=kind)))
+            kind: tuple(_effect(row, reach) for row in records(_only(ordered, kind=kind)))
             for kind in ("driver", "control")
         }
         first = records(group)[0]
@@ -227,14 +227,14 @@ def driver_models(rows: pd.DataFrame, labels: Mapping[str, str]) -> list[Model]:
     return models
 
 
-def _effect(row: Row, labels: Mapping[str, str], reach: float) -> Effect:
+def _effect(row: Row, reach: float) -> Effect:
     reference = row["reference"]
     contrast = _plain(row["term"]) + (f" rather than {_plain(reference)}" if isinstance(reference, str) else "")
     if row["term"] == "per SD":
         contrast = "one standard deviation more"
     known = not pd.isna(row["effect"])
     return Effect(
-        driver=labels.get(row["driver"], _plain(row["driver"]).capitalize()),
+        driver=row["label"],
         contrast=contrast,
         effect=_points(row["effect"]) if known else "not published",
         interval=f"{_points(row['low'])} to {_points(row['high'])}" if known and not pd.isna(row["low"]) else "",
