@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from perception.drivers.wave_drivers import wave_drivers
 from perception.errors import InputError, Problem
 from perception.estimation.design import design_psus
 from perception.intake.harmonise import declaration_problems, responses
@@ -60,6 +59,8 @@ def remove_wave(project: Project, wave_id: str) -> Path:
 
 def wave_problems(project: Project, wave_id: str) -> list[Problem]:
     """Every problem that would stop a wave, found by reading it whole; nothing is written."""
+    from perception.drivers.wave_drivers import wave_drivers
+
     try:
         inputs = open_wave(project, wave_id)
     except InputError as error:

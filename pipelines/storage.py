@@ -49,22 +49,28 @@ class ParquetTables(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | Path:
         """The table of the run's wave, or those of all waves as one frame when the reader is not partitioned."""
         name = context.asset_key.path[-1]
-        if context.has_asset_partitions and not _one_to_one(context):
-            files = [self._project.table(name, wave) for wave in sorted(context.asset_partition_keys)]
-            frames = [pd.read_parquet(file) for file in files if file.exists()]
-            if not frames:
-                return conform(pd.DataFrame(columns=TABLES[name].names), name)
-            for frame in frames:
-                frame.attrs = {}
-            return conform(pd.concat(frames, ignore_index=True), name)
+        if context.has_asset_partitions and not context.has_partition_key:
+            files = {wave: self._project.table(name, wave) for wave in sorted(context.asset_partition_keys)}
+            return _all_waves(name, {wave: pd.read_parquet(file) for wave, file in files.items() if file.exists()})
         path = self._project.table(name, context.partition_key if context.has_asset_partitions else None)
         if not path.exists():
             raise dg.Failure(f"{name} has not been materialised yet. Materialise it first.", allow_retries=False)
         return path if context.dagster_type.typing_type is Path else pd.read_parquet(path)
 
 
-def _one_to_one(context: dg.InputContext) -> bool:
-    return bool(context.has_partition_key)
+def _all_waves(name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The table of every wave as one frame; a Failure names waves made before the table changed its columns."""
+    old = [wave for wave, frame in frames.items() if not set(TABLES[name].names) <= set(frame.columns)]
+    if old:
+        again = " ".join(f"--wave {wave}" for wave in old)
+        raise dg.Failure(
+            f"{name} of {', '.join(old)} was made by an earlier version of the software. Run `perception run {again}`.",
+            allow_retries=False,
+        )
+    for frame in frames.values():
+        frame.attrs = {}
+    empty = pd.DataFrame(columns=TABLES[name].names)
+    return conform(pd.concat(list(frames.values()), ignore_index=True) if frames else empty, name)
 
 
 def _markdown(frame: pd.DataFrame) -> str:

@@ -133,6 +133,17 @@ def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[],
     assert "different versions of the wave" in str(failure.step_failure_data.user_failure_data.description)
 
 
+def test_a_table_of_an_earlier_version_is_named_with_its_wave(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    file = small_project.table("drivers", WAVE)
+    pd.read_parquet(file).drop(columns="label").to_parquet(file)
+    failures = runner.publish(small_project, lambda *_: None)
+    assert [failure.asset for failure in failures] == ["published_drivers"]
+    assert f"perception run --wave {WAVE}" in failures[0].cause
+
+
 def test_a_second_run_of_the_same_wave_waits_for_the_first(
     small_project: Project, run: Callable[[], list[runner.RunFailure]]
 ) -> None:
