@@ -93,6 +93,11 @@ class Project:
         """The waves whose folder holds a wave.yml."""
         return sorted(path.parent.name for path in self.waves.glob(f"*/{WAVE_FILE}"))
 
+    def made_wave_ids(self) -> list[str]:
+        """The waves of which any table has been made."""
+        made = {path.parent.name for path in (self.internal / "tables").glob("*/*.parquet")}
+        return sorted(made - {ACROSS_WAVES})
+
     def make_folders(self) -> None:
         """Create the folders for what is made; internal ones are closed to other users."""
         self.public.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from perception.errors import InputError, Problem
 from perception.estimation.design import design_psus
+from perception.intake.declarations import load_declaration
 from perception.intake.harmonise import declaration_problems, responses
 from perception.intake.raw import raw_responses
-from perception.intake.wave_file import WAVE_FILE, load_wave, write_checksums
+from perception.intake.wave_file import WAVE_FILE, Wave, write_checksums
 from perception.project import Project, open_wave
 
 
@@ -23,10 +24,10 @@ def add_wave(project: Project, source: Path, files: Path | None) -> Path:
     with tempfile.TemporaryDirectory(dir=_made(project.waves), prefix=".adding-") as temporary:
         if not (source / WAVE_FILE).is_file():
             raise InputError([Problem(str(source), f"holds no {WAVE_FILE}", "Name a recipe or a wave folder.")])
-        declared = Path(temporary) / source.resolve().name
+        wave = load_declaration(source.resolve() / WAVE_FILE, Wave)
+        declared = Path(temporary) / wave.id
         declared.mkdir()
         shutil.copyfile(source / WAVE_FILE, declared / WAVE_FILE)
-        wave = load_wave(declared)
         origin = files or source
         missing = [file.path for file in wave.files if not (origin / file.path).is_file()]
         if missing:
@@ -44,17 +45,22 @@ def add_wave(project: Project, source: Path, files: Path | None) -> Path:
     return target
 
 
-def remove_wave(project: Project, wave_id: str) -> Path:
-    """Move a wave folder to data/raw/removed-waves and delete every table made from it; returns the new place."""
+def remove_wave(project: Project, wave_id: str) -> Path | None:
+    """Move a wave folder to data/raw/removed-waves and delete every table made from it.
+
+    Returns the new place, None when the folder had been deleted by hand and only its tables were left.
+    """
     folder, place = project.waves / wave_id, project.removed_waves / wave_id
-    if wave_id not in project.wave_ids():  # "" would be the folder of all waves
-        raise InputError([Problem(f"wave {wave_id}", "there is no such wave folder", "See data/raw/waves.")])
+    if wave_id not in {*project.wave_ids(), *project.made_wave_ids()}:
+        raise InputError([Problem(f"wave {wave_id}", "there is no such wave", "See data/raw/waves.")])
     if place.exists():
         raise InputError([Problem(f"wave {wave_id}", f"{place} exists already", "Move or delete that folder first.")])
-    _made(project.removed_waves)
-    folder.rename(place)
+    moved = folder.is_dir()
+    if moved:
+        _made(project.removed_waves)
+        folder.rename(place)
     shutil.rmtree(project.table("", wave_id).parent, ignore_errors=True)
-    return place
+    return place if moved else None
 
 
 def wave_problems(project: Project, wave_id: str) -> list[Problem]:

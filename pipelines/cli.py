@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perception.errors import InputError, Problem
-from perception.project import Project, project_root
+from perception.project import PROJECT_VARIABLE, Project, project_root
 from perception.wave_folders import add_wave, remove_wave, wave_problems
 
 app = typer.Typer(
@@ -117,11 +117,14 @@ def _run(project: Project, waves: list[str]) -> int:
 def _print_summary(project: Project, waves: list[str]) -> None:
     from pipelines.runner import lowest_districts, wave_summary
 
+    summary = wave_summary(project, waves)
+    if summary.empty:
+        return
     counts = Table(box=None, header_style="bold", pad_edge=False)
     counts.add_column("wave", no_wrap=True)
     for name in ("respondents", "districts", "published", "suppressed"):
         counts.add_column(name, justify="right")
-    for row in wave_summary(project, waves).itertuples():
+    for row in summary.itertuples():
         numbers = (row.respondents, row.districts, row.published, row.suppressed)
         counts.add_row(f"{row.wave} (simulated)" if row.simulated else str(row.wave), *(f"{n:,}" for n in numbers))
     out.print(counts)
@@ -148,7 +151,7 @@ def remove_wave_command(wave: Annotated[str, typer.Argument(help="Wave id")]) ->
     failures = publish(project, lambda *_: None)
     for failure in failures:
         err.print(f"[red]✗[/red] {failure.wave}, asset {failure.asset}: {_plain(failure.cause)}")
-    out.print(f"Wave {wave} is out; its folder is now {place}", soft_wrap=True)
+    out.print(f"Wave {wave} is out" + (f"; its folder is now {place}" if place else ""), soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
 
 
@@ -179,8 +182,8 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 3000) -> N
         "--port",
         str(port),
     ]
-    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-    raise typer.Exit(subprocess.run(command, cwd=project.root, env=environment, check=False).returncode)
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", PROJECT_VARIABLE: str(project.root)}
+    raise typer.Exit(subprocess.run(command, cwd=environment["DAGSTER_HOME"], env=environment, check=False).returncode)
 
 
 def main() -> None:

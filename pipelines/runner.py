@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -20,16 +22,7 @@ LOWEST_SHOWN = 3
 Progress = Callable[[str, str, int, int], None]
 """Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all)."""
 
-DAGSTER_YAML = """\
-# Dagster's own storage for this project; nothing is sent anywhere.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-concurrency:
-  runs:
-    max_concurrent_runs: 2
-"""
+DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,7 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     project.make_folders()
     home = project.internal / "dagster"
     home.mkdir(exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    shutil.copyfile(DAGSTER_YAML, home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
     return dg.DagsterInstance.get()
 

@@ -58,7 +58,7 @@ def found_waves(project: Project) -> dict[str, str | None]:
 
 def made_waves(project: Project) -> dict[str, str]:
     """The content hash that each wave's tables were last made from."""
-    files = {wave: project.table("waves", wave) for wave in project.wave_ids()}
+    files = {wave: project.table("waves", wave) for wave in project.made_wave_ids()}
     return {wave: str(pd.read_parquet(file)["wave_version"].iloc[0]) for wave, file in files.items() if file.exists()}
 
 

@@ -894,14 +894,12 @@ def test_add_wave_copies_what_is_declared_and_records_checksums(small_project: P
     assert [path.name for path in small_project.waves.iterdir()] == ["small-2021"]  # nothing temporary is left
 
 
-@pytest.mark.parametrize("failing", ["no wave.yml", "bad wave.yml", "other folder name", "no data", "disk"])
+@pytest.mark.parametrize("failing", ["no wave.yml", "bad wave.yml", "no data", "disk"])
 def test_a_failing_add_leaves_the_old_wave_untouched(
     small_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     before = tree(small_project.waves)
-    source = write_small_wave(
-        tmp_path / ("other" if failing == "other folder name" else "small-2021"), small_answers(2)
-    )
+    source = write_small_wave(tmp_path / "small-2021", small_answers(2))
     if failing == "no wave.yml":
         (source / "wave.yml").unlink()
     elif failing == "bad wave.yml":
@@ -920,6 +918,12 @@ def test_a_failing_add_leaves_the_old_wave_untouched(
     assert [path.name for path in small_project.waves.iterdir()] == ["small-2021"]
 
 
+def test_add_wave_takes_the_name_from_the_wave_file(small_project: Project, tmp_path: Path) -> None:
+    folder = wave_folders.add_wave(small_project, write_small_wave(tmp_path / "downloads", small_answers(2)), None)
+    assert folder == small_project.waves / "small-2021"
+    assert (folder / "answers.csv").read_bytes() == (tmp_path / "downloads/answers.csv").read_bytes()
+
+
 def test_add_wave_names_every_file_that_is_not_there(small_project: Project, tmp_path: Path) -> None:
     two = SMALL_WAVE.replace("files: [{path: answers.csv}]", "files: [{path: a.csv}, {path: b.csv, join: {on: [id]}}]")
     source = write_small_wave(tmp_path / "small-2021", wave=two)
@@ -935,6 +939,7 @@ def test_remove_wave_keeps_the_folder_and_deletes_what_was_made(small_project: P
         file.parent.mkdir(parents=True)
         file.write_text("made")
     place = wave_folders.remove_wave(small_project, "small-2021")
+    assert place == small_project.removed_waves / "small-2021"
     assert tree(place) == before
     assert small_project.wave_ids() == []
     assert not small_project.table("responses", "small-2021").exists()
@@ -942,10 +947,19 @@ def test_remove_wave_keeps_the_folder_and_deletes_what_was_made(small_project: P
     assert small_project.table("responses", None).exists()
 
 
+def test_tables_of_a_wave_whose_folder_is_gone_can_be_removed(small_project: Project) -> None:
+    file = small_project.table("responses", "gone-2021")
+    file.parent.mkdir(parents=True)
+    file.write_text("made")
+    assert wave_folders.remove_wave(small_project, "gone-2021") is None
+    assert not file.exists()
+    assert not (small_project.removed_waves / "gone-2021").exists()
+
+
 @pytest.mark.parametrize("wave", ["nowhere-2021", "", ".", ".."])
 def test_only_a_wave_can_be_removed(small_project: Project, wave: str) -> None:
     before = tree(small_project.root)
-    with pytest.raises(InputError, match="there is no such wave folder"):
+    with pytest.raises(InputError, match="there is no such wave"):
         wave_folders.remove_wave(small_project, wave)
     assert tree(small_project.root) == before
 

@@ -147,10 +147,14 @@ def domain_estimates(cells: pd.DataFrame, design: Design, kinds: Mapping[str, st
 
 
 def _pooled_deff(frame: pd.DataFrame) -> pd.Series:
-    """Pooled deff of each row's indicator and level: sum of n over sum of n_eff where deff is known; at least 1."""
+    """Pooled deff of each row's indicator and level: sum of n over sum of n_eff where deff is known.
+
+    n_eff counts at most as n: one cell whose PSUs happen to agree (deff near 0) would else outweigh all the others.
+    """
     known = frame[frame["deff"].notna()]
-    sizes = known.assign(n_eff=known["n"] / known["deff"]).groupby(["indicator", "level"])[["n", "n_eff"]].sum()
-    pooled = (sizes["n"] / sizes["n_eff"]).clip(lower=1.0).rename("pooled")
+    capped = known.assign(n_eff=known["n"] / known["deff"].clip(lower=1.0))
+    sizes = capped.groupby(["indicator", "level"])[["n", "n_eff"]].sum()
+    pooled = (sizes["n"] / sizes["n_eff"]).rename("pooled")
     return frame.join(pooled, on=["indicator", "level"])["pooled"]
 
 
