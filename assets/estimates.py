@@ -5,10 +5,13 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
+from assets.intake import wave_quality
 from assets.resources import ProjectResource
-from assets.tables import table_asset
+from assets.tables import one_version, table_asset, waves_partitions
+from perception import wave_folders
 from perception.drivers import wave_drivers
 from perception.estimation import domains, totals
+from perception.intake.wave_file import ACROSS_WAVES
 
 
 @table_asset(group="estimates", per_wave=True)
@@ -35,3 +38,23 @@ def drivers(
     design_psus: pd.DataFrame,
 ) -> pd.DataFrame:
     return wave_drivers.wave_drivers(responses, design_psus, project.wave(context.partition_key).instrument)
+
+
+@dg.asset(
+    group_name="estimates",
+    partitions_def=waves_partitions,
+    deps=[wave_quality],
+    description="The wave's last complete run: what publication reads. A run that fails half-way does not get here",
+)
+def complete_wave(
+    context: dg.AssetExecutionContext,
+    project: ProjectResource,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    district_estimates: pd.DataFrame,
+    drivers: pd.DataFrame,
+) -> dg.MaterializeResult:
+    one_version({"waves": waves, "indicators": indicators, "estimates": district_estimates, "drivers": drivers})
+    with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
+        folder = wave_folders.complete_wave(project.project, context.partition_key)
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(folder))})

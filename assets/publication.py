@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.resources import ProjectResource
-from assets.tables import table_asset
+from assets.tables import failures_named, table_asset
 from perception.estimation import publication, ranking
 from perception.geography import load_gazetteer, vintage_units
 from perception.publish import project_site
@@ -18,24 +18,24 @@ PUBLIC_TABLES = [name for name, table in TABLES.items() if table.public]
 INTERNAL_TABLES = [name for name, table in TABLES.items() if not table.public and name != "raw_responses"]
 
 
-@table_asset(group=GROUP, per_wave=False)
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_waves(waves: pd.DataFrame) -> pd.DataFrame:
     return conform(waves, "published_waves")
 
 
-@table_asset(group=GROUP, per_wave=False)
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
     return conform(indicators, "published_indicators")
 
 
-@table_asset(group=GROUP, per_wave=False)
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_estimates(district_estimates: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
     return publication.published_estimates(district_estimates, indicators)
 
 
-@table_asset(group=GROUP, per_wave=False)
-def published_drivers(drivers: pd.DataFrame) -> pd.DataFrame:
-    return publication.published_drivers(drivers)
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_drivers(drivers: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    return publication.published_drivers(drivers, indicators)
 
 
 @table_asset(group=GROUP, per_wave=False)
@@ -52,7 +52,7 @@ def district_rankings(
 
 @dg.asset(
     group_name=GROUP,
-    deps=[*PUBLIC_TABLES, *INTERNAL_TABLES],
+    deps=[*PUBLIC_TABLES, *INTERNAL_TABLES, "site"],
     kinds={"duckdb"},
     description="The DuckDB files: perception.duckdb with published tables, internal.duckdb for the data team",
 )
@@ -83,10 +83,10 @@ def site(
         "published_indicators": published_indicators,
     }
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    pages = project_site.publish_site(project.project, tables, made_at)
-    images = {
-        f"map {image.parent.name}/{image.stem}": dg.MetadataValue.path(str(image))
-        for image in project_site.images(pages)
-    }
-    index = dg.MetadataValue.path(str(pages["index"]))
-    return dg.MaterializeResult(metadata={"path": index, "pages": len(pages), **images})
+    with failures_named():
+        made = project_site.publish_site(project.project, tables, made_at)
+    maps = {f"map {image.parent.name}/{image.stem}": dg.MetadataValue.path(str(image)) for image in made.images}
+    index = dg.MetadataValue.path(str(made.pages["index"]))
+    return dg.MaterializeResult(
+        metadata={"path": index, "pages": len(made.pages), "boundaries not matched": made.unmatched, **maps}
+    )

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from perception.project import ACROSS_WAVES, Project, WaveInputs, open_wave
+from perception.intake.wave_file import ACROSS_WAVES, load_wave, wave_version
+from perception.project import Project, WaveInputs, open_wave
 
 PARTITION_TAG = "dagster/partition"
 
@@ -29,17 +30,19 @@ class ProjectResource(dg.ConfigurableResource):
         """A wave and everything it is made from."""
         return open_wave(self.project, wave_id)
 
+    def wave_version(self, wave_id: str) -> str:
+        """SHA-256 over everything the wave is made from, as it is now."""
+        folder = self.project.waves / wave_id
+        return wave_version(folder, self.project.instrument_file(load_wave(folder).instrument))
+
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[ProjectResource]:
         """Hold the lock of the run's wave (or of the across-wave tables) as long as the run uses the project."""
-        self.project.make_folders()
         if context.run is None:  # a sensor only looks
             yield self
             return
         name = context.run.tags.get(PARTITION_TAG, ACROSS_WAVES)
-        locks = self.project.internal / "locks"
-        locks.mkdir(exist_ok=True)
-        lock = FileLock(locks / f"{name}.lock")
+        lock = self.project.lock(name)
         try:
             lock.acquire(timeout=0)
         except Timeout:

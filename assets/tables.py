@@ -7,7 +7,9 @@ last good version stays.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow.parquet as pq
 
+from assets.resources import ProjectResource
 from perception.errors import InputError
 from perception.schemas import TABLES, contract_breaches
 
@@ -25,16 +28,22 @@ VERSION = "wave_version"
 """Frame attribute: SHA-256 over what the wave was made from, handed on from input to output."""
 
 
-def table_asset(*, group: str, per_wave: bool) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
-    """Make a function that returns a frame the asset of the table that bears its name."""
+def table_asset(
+    *, group: str, per_wave: bool, after: Sequence[str] = ()
+) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
+    """Make a function that returns a frame the asset of the table of its name; `after` adds assets it waits for."""
 
     def decorate(function: Callable[..., pd.DataFrame]) -> dg.AssetsDefinition:
         table = TABLES[function.__name__]
+        # The project resource holds the run's lock, so every asset needs it, also one that does not look into it.
+        lock = set() if "project" in inspect.signature(function).parameters else {"project"}
 
         @dg.asset(
             name=table.name,
             group_name=group,
             partitions_def=waves_partitions if per_wave else None,
+            deps=after,
+            required_resource_keys=lock,
             description=table.meaning,
             check_specs=[
                 dg.AssetCheckSpec(CONTRACT, asset=table.name, blocking=True, description="Keeps its contract")
@@ -46,6 +55,8 @@ def table_asset(*, group: str, per_wave: bool) -> Callable[[Callable[..., pd.Dat
         def materialise(*args: Any, **kwargs: Any) -> Iterator[Any]:
             try:
                 version = one_version(kwargs) if per_wave else None
+                if version is not None:
+                    refuse_a_changed_wave(kwargs["project"], args[0].partition_key, version)
                 frame = function(*args, **kwargs)
             except InputError as error:
                 raise failure(error) from error
@@ -76,10 +87,29 @@ def one_version(inputs: dict[str, Any]) -> str | None:
     return next(iter(versions.values()), None)
 
 
+def refuse_a_changed_wave(project: ProjectResource, wave: str, version: str) -> None:
+    """A Failure when the wave's files or its instrument are no longer what the inputs were made from."""
+    if project.wave_version(wave) != version:
+        raise dg.Failure(
+            f"wave {wave}: wave.yml, a data file or the instrument has changed since its raw responses were read. "
+            "Materialise the wave whole.",
+            allow_retries=False,
+        )
+
+
 def _version(value: Any) -> str | None:
     if isinstance(value, Path):
         return (pq.read_schema(value).pandas_metadata or {}).get("attributes", {}).get(VERSION)
     return value.attrs.get(VERSION) if isinstance(value, pd.DataFrame) else None
+
+
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """Turns an InputError into a step failure that lists its problems."""
+    try:
+        yield
+    except InputError as error:
+        raise failure(error) from error
 
 
 def failure(error: InputError) -> dg.Failure:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from perception.errors import InputError, Problem
 from perception.geography.gazetteer import Gazetteer, load_gazetteer, vintage_units
 from perception.intake.instrument import Instrument, load_instrument
-from perception.intake.wave_file import WAVE_FILE, Wave, load_wave, wave_version
+from perception.intake.wave_file import ACROSS_WAVES, WAVE_FILE, Wave, load_wave, wave_version
 
-ACROSS_WAVES = "across"
 PROJECT_VARIABLE = "PERCEPTION_PROJECT"
 
 
@@ -85,6 +85,10 @@ class Project:
         """The Parquet file of a table, of one wave or across waves."""
         return self.internal / "tables" / (wave or ACROSS_WAVES) / f"{name}.parquet"
 
+    def complete_table(self, name: str, wave: str) -> Path:
+        """The Parquet file of a table of a wave's last complete run, which is what publication reads."""
+        return self.internal / "complete" / wave / f"{name}.parquet"
+
     def instrument_file(self, instrument: str) -> Path:
         """The file of a questionnaire."""
         return self.instruments / f"{instrument}.yml"
@@ -97,6 +101,12 @@ class Project:
         """The waves of which any table has been made."""
         made = {path.parent.name for path in (self.internal / "tables").glob("*/*.parquet")}
         return sorted(made - {ACROSS_WAVES})
+
+    def lock(self, name: str) -> FileLock:
+        """The lock that a run holds: of a wave, or of what is made across waves. Not acquired yet."""
+        self.make_folders()
+        (self.internal / "locks").mkdir(exist_ok=True)
+        return FileLock(self.internal / "locks" / f"{name}.lock", thread_local=False)
 
     def make_folders(self) -> None:
         """Create the folders for what is made; internal ones are closed to other users."""

@@ -120,6 +120,7 @@ _EFFECTS = (
     Column("psus", "integer", "PSUs in the model", "PSUs", low=0),
     Column("df", "integer", "Design degrees of freedom", "", low=0),
 )
+_SIMULATED = Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers")
 _WAVE_FACTS = (
     _WAVE,
     Column("round", "string", "Waves fielded and ranked together"),
@@ -130,7 +131,7 @@ _WAVE_FACTS = (
     Column("producer", "string", "Who ran the survey"),
     Column("citation", "string", "How to cite the survey"),
     Column("licence", "string", "Terms under which the data may be used"),
-    Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers"),
+    _SIMULATED,
     Column("vintage", "string", "District map that the wave uses"),
     Column("respondents", "integer", "Responses that count", "persons", low=1),
     Column("psus", "integer", "Sampled PSUs", "PSUs", low=1),
@@ -140,6 +141,7 @@ _WAVE_FACTS = (
 _INDICATOR_FACTS = (
     _WAVE,
     _INDICATOR,
+    _SIMULATED,
     Column("label", "string", "What the indicator says"),
     Column("kind", "string", "Share of a 0/1 quantity, or mean of a number", allowed=("share", "mean")),
     Column("unit", "string", "Unit of a mean", nullable=True),
@@ -268,6 +270,7 @@ TABLES: dict[str, Table] = {
             (
                 *_ESTIMATE_KEY,
                 Column("method", "string", "How it was estimated", allowed=("direct",)),
+                _SIMULATED,
                 *_statistics(nullable=True),
                 Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
                 Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
@@ -281,6 +284,7 @@ TABLES: dict[str, Table] = {
             (
                 _WAVE,
                 _INDICATOR,
+                _SIMULATED,
                 Column(
                     "scope",
                     "string",
@@ -316,7 +320,7 @@ TABLES: dict[str, Table] = {
             "published_drivers",
             "Average marginal effects that passed the publication rules; association, not cause",
             ("wave", "model", "driver", "term"),
-            _EFFECTS,
+            (*_EFFECTS, _SIMULATED),
             public=True,
         ),
         Table("published_waves", "The waves behind the published tables", ("wave",), _WAVE_FACTS, public=True),

@@ -14,6 +14,9 @@ from perception.intake.raw import raw_responses
 from perception.intake.wave_file import WAVE_FILE, Wave, write_checksums
 from perception.project import Project, open_wave
 
+PUBLICATION_READS = ("waves", "indicators", "district_estimates", "drivers")
+"""The tables of a wave that publication is made from."""
+
 
 def add_wave(project: Project, source: Path, files: Path | None) -> Path:
     """Put the wave described by `source` (a folder with wave.yml: a recipe, or a complete wave) in place.
@@ -40,9 +43,40 @@ def add_wave(project: Project, source: Path, files: Path | None) -> Path:
         write_checksums(wave, declared)
         target = project.waves / wave.id
         if target.exists():
-            target.rename(Path(temporary) / ".replaced")
-        declared.rename(target)
+            for kept in target.iterdir():
+                if not (declared / kept.name).exists():
+                    shutil.copy2(kept, declared / kept.name)
+        with project.lock(wave.id):
+            _swap(declared, target)
     return target
+
+
+def complete_wave(project: Project, wave_id: str) -> Path:
+    """Set the tables that publication reads to those of the run that just ended, all together; returns their folder.
+
+    Until then publication goes on with the last complete run, so a run that fails half-way changes nothing public.
+    """
+    folder = project.complete_table("", wave_id).parent
+    with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".completing-") as temporary:
+        fresh = Path(temporary) / wave_id
+        fresh.mkdir()
+        for name in PUBLICATION_READS:
+            shutil.copyfile(project.table(name, wave_id), fresh / f"{name}.parquet")
+        _swap(fresh, folder)
+    return folder
+
+
+def _swap(fresh: Path, place: Path) -> None:
+    """Put a folder in the place of another, which stays if that fails."""
+    old = fresh.with_name(".replaced")
+    if place.exists():
+        place.rename(old)
+    try:
+        fresh.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
 
 
 def remove_wave(project: Project, wave_id: str) -> Path | None:
@@ -55,11 +89,13 @@ def remove_wave(project: Project, wave_id: str) -> Path | None:
         raise InputError([Problem(f"wave {wave_id}", "there is no such wave", "See data/raw/waves.")])
     if place.exists():
         raise InputError([Problem(f"wave {wave_id}", f"{place} exists already", "Move or delete that folder first.")])
-    moved = folder.is_dir()
-    if moved:
-        _made(project.removed_waves)
-        folder.rename(place)
-    shutil.rmtree(project.table("", wave_id).parent, ignore_errors=True)
+    with project.lock(wave_id):
+        moved = folder.is_dir()
+        if moved:
+            _made(project.removed_waves)
+            folder.rename(place)
+        for made in (project.table("", wave_id).parent, project.complete_table("", wave_id).parent):
+            shutil.rmtree(made, ignore_errors=True)
     return place if moved else None
 
 

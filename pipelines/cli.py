@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from perception.errors import InputError, Problem
@@ -27,18 +28,18 @@ err = Console(stderr=True)
 
 
 def _project() -> Project:
-    return Project(project_root())
+    project = Project(project_root())
+    if not project.reference.is_dir():
+        remedy = f"Change into a project folder, or name it in ${PROJECT_VARIABLE}."
+        raise _stop([Problem(str(project.root), "is no project: it has no data/raw/reference", remedy)])
+    return project
 
 
 def _stop(problems: tuple[Problem, ...] | list[Problem]) -> typer.Exit:
     for problem in problems:
-        err.print(f"[red]✗[/red] [bold]{_plain(problem.where)}[/bold]: {_plain(problem.what)}")
-        err.print(f"  {_plain(problem.remedy)}")
+        err.print(f"[red]✗[/red] [bold]{escape(problem.where)}[/bold]: {escape(problem.what)}")
+        err.print(f"  {escape(problem.remedy)}")
     return typer.Exit(1)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 @app.command("add-wave")
@@ -61,9 +62,9 @@ def check(wave: Annotated[str, typer.Argument(help="Wave id: the name of its fol
     """List every problem that would stop a wave; nothing is written."""
     problems = wave_problems(_project(), wave)
     if problems:
-        err.print(f"Wave {wave}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
+        err.print(f"Wave {escape(wave)}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
         raise _stop(problems)
-    out.print(f"Wave {wave}: no problem found")
+    out.print(f"Wave {escape(wave)}: no problem found")
 
 
 @app.command()
@@ -78,6 +79,9 @@ def run(
     if strangers := [name for name in wave or [] if name not in known]:
         remedy = f"Waves are: {', '.join(known) or 'none yet'}. Put one in place with perception add-wave."
         raise _stop([Problem(f"wave {name}", "there is no such wave folder", remedy) for name in strangers])
+    if not known:
+        remedy = "Put one in place with perception add-wave."
+        raise _stop([Problem(str(project.waves), "holds no wave", remedy)])
     raise typer.Exit(_run(project, list(dict.fromkeys(wave or known))))
 
 
@@ -106,11 +110,12 @@ def _run(project: Project, waves: list[str]) -> int:
         for place in {failure.wave for failure in failures}:
             bars.update(tasks[place], description="[red]failed[/red]")
     for failure in failures:
-        err.print(f"[red]✗[/red] [bold]{failure.wave}[/bold], asset {failure.asset}: {_plain(failure.cause)}")
+        err.print(f"[red]✗[/red] [bold]{failure.wave}[/bold], asset {failure.asset}: {escape(failure.cause)}")
     if failures:
-        err.print("What had been made before is still in place.")
-    if not any(failure.wave == PUBLISHING for failure in failures):
-        _print_summary(project, waves)
+        err.print("What is published of them is what their last complete run gave.")
+    failed = {failure.wave for failure in failures}
+    if PUBLISHING not in failed:
+        _print_summary(project, [wave for wave in waves if wave not in failed])
     return 1 if failures else 0
 
 
@@ -129,9 +134,9 @@ def _print_summary(project: Project, waves: list[str]) -> None:
         counts.add_row(f"{row.wave} (simulated)" if row.simulated else str(row.wave), *(f"{n:,}" for n in numbers))
     out.print(counts)
     for (wave, label), rows in lowest_districts(project, waves).groupby(["wave", "label"]):
-        out.print(f"\n[bold]{wave}[/bold], lowest: {_plain(label)} (places they may hold in their province, 90 %)")
+        out.print(f"\n[bold]{wave}[/bold], lowest: {escape(label)} (places they may hold in their province, 90 %)")
         for row in rows.itertuples():
-            out.print(f"  {_plain(row.district):<24} {row.rank_low} to {row.rank_high} of {row.districts}")
+            out.print(f"  {escape(row.district):<24} {row.rank_low} to {row.rank_high} of {row.districts}")
     out.print(f"\nPages            {project.site / 'index.html'}", soft_wrap=True)
     out.print(f"Public tables    {project.public_warehouse}", soft_wrap=True)
     out.print(f"Internal tables  {project.internal_warehouse}", soft_wrap=True)
@@ -149,8 +154,10 @@ def remove_wave_command(wave: Annotated[str, typer.Argument(help="Wave id")]) ->
         raise _stop(error.problems) from None
     forget_wave(project, wave)
     failures = publish(project, lambda *_: None)
+    if failures:
+        err.print(f"Wave {wave} is still on the published pages and tables until `perception run` succeeds.")
     for failure in failures:
-        err.print(f"[red]✗[/red] {failure.wave}, asset {failure.asset}: {_plain(failure.cause)}")
+        err.print(f"[red]✗[/red] {failure.wave}, asset {failure.asset}: {escape(failure.cause)}")
     out.print(f"Wave {wave} is out" + (f"; its folder is now {place}" if place else ""), soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
 

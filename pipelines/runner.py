@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pandas as pd
 
 from assets.tables import waves_partitions
 from perception.geography import load_gazetteer
+from perception.intake.wave_file import WAVE_ID_PATTERN
 from perception.project import Project
 from pipelines.definitions import build_defs
 
@@ -46,10 +48,13 @@ def open_instance(project: Project) -> dg.DagsterInstance:
 
 def run_waves(project: Project, waves: list[str], progress: Progress) -> list[RunFailure]:
     """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on."""
-    failures = []
+    misnamed = [wave for wave in waves if not re.fullmatch(WAVE_ID_PATTERN, wave)]
+    remedy = "Rename the folder, and its id in wave.yml, to lower-case letters, digits and single hyphens."
+    failures = [RunFailure(wave, "raw_responses", f"{wave!r} cannot be a wave id. {remedy}") for wave in misnamed]
     with open_instance(project) as instance:
-        instance.add_dynamic_partitions(str(waves_partitions.name), waves)
-        for wave in waves:
+        fit = [wave for wave in waves if wave not in misnamed]
+        instance.add_dynamic_partitions(str(waves_partitions.name), fit)
+        for wave in fit:
             failures += _run_job(project, instance, "wave_job", wave, progress)
         failures += _run_job(project, instance, "publish_job", None, progress)
     return failures
@@ -91,7 +96,7 @@ def _cause(event: dg.DagsterEvent) -> str:
     if data.user_failure_data is not None and data.user_failure_data.description:
         return str(data.user_failure_data.description)
     error = data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.cls_name != "InputError":
         error = error.cause
     return error.message.strip() if error is not None else "no cause was recorded"
 
@@ -134,6 +139,7 @@ def wave_summary(project: Project, waves: list[str]) -> pd.DataFrame:
     facts = pd.read_parquet(project.table("published_waves", None))
     suppressed = (published["quality"] == "suppress").groupby(published["wave"]).agg(["sum", "size"])
     counts = facts[facts["wave"].isin(waves)].join(suppressed, on="wave")
+    counts = counts.fillna({"sum": 0, "size": 0}).astype({"sum": int, "size": int})
     counts = counts.assign(published=counts["size"] - counts["sum"], suppressed=counts["sum"])
     return counts[["wave", "simulated", "respondents", "districts", "published", "suppressed"]]
 

@@ -58,7 +58,7 @@ def found_waves(project: Project) -> dict[str, str | None]:
 
 def made_waves(project: Project) -> dict[str, str]:
     """The content hash that each wave's tables were last made from."""
-    files = {wave: project.table("waves", wave) for wave in project.made_wave_ids()}
+    files = {wave: project.complete_table("waves", wave) for wave in project.made_wave_ids()}
     return {wave: str(pd.read_parquet(file)["wave_version"].iloc[0]) for wave, file in files.items() if file.exists()}
 
 
@@ -74,7 +74,7 @@ def wave_folder_sensor(context: dg.SensorEvaluationContext, project: ProjectReso
     now, due = changes(before, found)
     incomplete = sorted(wave for wave, content in found.items() if content is None)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(partition_key=wave, run_key=f"{wave}:{content}") for wave, content in due.items()],
+        run_requests=[dg.RunRequest(partition_key=wave) for wave in due],
         dynamic_partitions_requests=[waves_partitions.build_add_request(list(due))] if due else [],
         cursor=json.dumps({wave: asdict(seen) for wave, seen in now.items()}),
         skip_reason=None if due else f"no settled change; incomplete: {', '.join(incomplete) or 'none'}",

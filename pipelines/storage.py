@@ -16,8 +16,8 @@ PREVIEW_ROWS = 10
 class ParquetTables(dg.ConfigurableIOManager):
     """Stores frames as Parquet under `internal/tables/<wave or across>/<table>.parquet`.
 
-    An asset across waves that reads a table of each wave gets them as one frame, of the waves that have been
-    materialised. An input annotated `Path` gets the file instead of a frame.
+    An asset across waves that reads a table of each wave gets them as one frame, of each wave's last complete run. An
+    input annotated `Path` gets the file instead of a frame.
     """
 
     root: str
@@ -50,7 +50,7 @@ class ParquetTables(dg.ConfigurableIOManager):
         """The table of the run's wave, or those of all waves as one frame when the reader is not partitioned."""
         name = context.asset_key.path[-1]
         if context.has_asset_partitions and not context.has_partition_key:
-            files = {wave: self._project.table(name, wave) for wave in sorted(context.asset_partition_keys)}
+            files = {wave: self._project.complete_table(name, wave) for wave in sorted(context.asset_partition_keys)}
             return _all_waves(name, {wave: pd.read_parquet(file) for wave, file in files.items() if file.exists()})
         path = self._project.table(name, context.partition_key if context.has_asset_partitions else None)
         if not path.exists():

@@ -485,7 +485,7 @@ def estimate_row(**values: Any) -> dict[str, Any]:
 
 def publish(*rows: dict[str, Any], **indicator: Any) -> pd.DataFrame:
     """Published rows of estimates of one indicator, in the order given."""
-    described = {"kind": "share", "sensitive": False, "minimum_level": "district", **indicator}
+    described = {"kind": "share", "simulated": False, "sensitive": False, "minimum_level": "district", **indicator}
     frame = conform(pd.DataFrame(rows), "district_estimates")
     waves = frame["wave"].unique()
     return published_estimates(frame, pd.DataFrame([{"wave": w, "indicator": "i", **described} for w in waves]))
@@ -628,7 +628,18 @@ def test_published_estimates_keep_their_contract() -> None:
 
 def test_an_estimate_of_an_unknown_indicator_is_not_published() -> None:
     frame = conform(pd.DataFrame([estimate_row(indicator="stale")]), "district_estimates")
-    known = pd.DataFrame([{"wave": "w", "indicator": "i", "kind": "share", "sensitive": False, "minimum_level": "all"}])
+    known = pd.DataFrame(
+        [
+            {
+                "wave": "w",
+                "indicator": "i",
+                "simulated": False,
+                "kind": "share",
+                "sensitive": False,
+                "minimum_level": "all",
+            }
+        ]
+    )
     with pytest.raises(InputError, match="wave w, indicator stale: has estimates, but `indicators` does not describe"):
         published_estimates(frame, known)
 
@@ -641,7 +652,12 @@ def test_rules_for_drivers(values: dict[str, Any], kept: bool) -> None:
     row = dict.fromkeys(TABLES["drivers"].names)
     row |= {"wave": "w", "model": "m", "outcome": "o", "driver": "x", "kind": "driver", "term": "yes"}
     row |= {"n": 500, "n_dropped": 0, "psus": 40, "df": 30, **values}
-    assert len(published_drivers(conform(pd.DataFrame([row]), "drivers"))) == int(kept)
+    drivers = conform(pd.DataFrame([row]), "drivers")
+    outcome = pd.DataFrame([{"wave": "w", "indicator": "o", "simulated": True, "sensitive": False}])
+    published = published_drivers(drivers, outcome)
+    assert len(published) == int(kept)
+    assert published["simulated"].all()
+    assert published_drivers(drivers, outcome.assign(sensitive=True)).empty
 
 
 # Rankings
@@ -653,7 +669,13 @@ def certain(estimate: float, se: float = 0.001, unit: str = "d") -> dict[str, An
 
 def ranked(rows: list[dict[str, Any]], *, units: pd.DataFrame | None = None, **indicator: Any) -> pd.DataFrame:
     """Rankings of published districts; `waves` of the rows are of round 2021 and one instrument, vintage 2018."""
-    described = {"kind": "share", "higher_is_better": True, "sensitive": False, "minimum_level": "district"}
+    described = {
+        "simulated": False,
+        "kind": "share",
+        "higher_is_better": True,
+        "sensitive": False,
+        "minimum_level": "district",
+    }
     waves = sorted({row["wave"] for row in rows})
     facts = pd.DataFrame({"wave": waves, "round": "2021", "instrument": "tiny", "vintage": "2018"})
     indicators = pd.DataFrame([{"wave": wave, "indicator": "i", **described, **indicator} for wave in waves])

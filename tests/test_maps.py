@@ -101,6 +101,7 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
         {
             "wave": wave,
             "indicator": indicator,
+            "simulated": wave == "kp-2021",
             "label": labels[indicator],
             "kind": "mean" if indicator == "minutes" else "share",
             "unit": "minutes" if indicator == "minutes" else None,

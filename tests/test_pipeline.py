@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,13 +13,14 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
-from filelock import FileLock
 from typer.testing import CliRunner
 
+from assets.resources import ProjectResource
 from assets.tables import table_asset
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import warehouse
 from perception.schemas import TABLES
+from perception.wave_folders import add_wave
 from pipelines import cli, runner
 from pipelines.definitions import build_defs
 from pipelines.sensors import Seen, changes, found_waves, made_waves, wave_folder_sensor
@@ -40,6 +42,12 @@ def contents(project: Project) -> dict[Path, bytes]:
     """Every table and public file with its bytes."""
     folders = (project.internal / "tables", project.public)
     return {file: file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+def cause(result: dg.ExecuteInProcessResult) -> str:
+    """What the one failed step of a run said."""
+    (event,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_FAILURE]
+    return str(event.step_failure_data.user_failure_data.description)
 
 
 def query(file: Path, sql: str) -> list[tuple[object, ...]]:
@@ -96,6 +104,61 @@ def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(
     )
 
 
+def test_a_run_that_fails_half_way_changes_nothing_public(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    before = contents(small_project)
+    answers = small_answers(seed=2)
+    answers["q2"] = 1
+    write_small_wave(small_project.waves / WAVE, answers)
+    failures = run()
+    assert [failure.asset for failure in failures] == ["drivers"], failures
+    after = contents(small_project)
+    estimates = small_project.table("district_estimates", WAVE)
+    assert after[estimates] != before[estimates]
+    for name in ("published_estimates", "published_drivers", "published_waves", "published_indicators"):
+        assert after[small_project.table(name, None)] == before[small_project.table(name, None)], name
+
+
+def test_simulated_waves_are_ranked_apart_and_marked_in_every_public_table(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    real = SMALL_WAVE.replace("id: small-2021", "id: real-2021").replace("simulated: true", "simulated: false")
+    write_small_wave(small_project.waves / "real-2021", small_answers(seed=3), real)
+    assert runner.run_waves(small_project, ["real-2021", WAVE], lambda *_: None) == []
+    file = small_project.public_warehouse
+    for table in (name for name, contract in TABLES.items() if contract.public):
+        marks = query(file, f"SELECT DISTINCT wave, simulated FROM {table} ORDER BY 1")
+        assert marks == [("real-2021", False), (WAVE, True)], table
+    ranked = "SELECT wave, indicator, scope, districts, count(rank) AS own FROM district_rankings GROUP BY ALL"
+    assert query(file, f"SELECT count(*), min(own) > 0 FROM ({ranked})") == [(8, True)]
+    assert query(file, f"SELECT count(*) FROM ({ranked}) WHERE districts <> own") == [(0,)]
+
+
+def test_a_folder_that_cannot_be_a_wave_id_is_named_and_never_becomes_a_partition(small_project: Project) -> None:
+    failures = runner.run_waves(small_project, ["KP-2022"], lambda *_: None)
+    assert [failure.wave for failure in failures] == ["KP-2022"]
+    assert "Rename the folder" in failures[0].cause
+    with runner.open_instance(small_project) as instance:
+        assert instance.get_dynamic_partitions("wave") == []
+
+
+def test_a_broken_boundary_file_leaves_the_public_warehouse_and_says_what_to_do(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    before = small_project.public_warehouse.read_bytes()
+    small_project.boundaries.mkdir()
+    (small_project.boundaries / "districts.geojson").write_text("{}")
+    (small_project.boundaries / "boundaries.yml").write_text("source: [")
+    failures = run()
+    assert [failure.asset for failure in failures] == ["site"]
+    assert "boundaries.yml" in failures[0].cause
+    assert "Traceback" not in failures[0].cause
+    assert small_project.public_warehouse.read_bytes() == before
+
+
 def test_one_wave_failing_does_not_stop_another(
     small_project: Project, run: Callable[[], list[runner.RunFailure]]
 ) -> None:
@@ -115,7 +178,9 @@ def test_a_frame_that_breaks_its_contract_is_not_stored(small_project: Project) 
 
     small_project.make_folders()
     tables = ParquetTables(root=str(small_project.root))
-    result = dg.materialize([published_drivers], resources={"tables": tables}, raise_on_error=False)
+    project = ProjectResource(root=str(small_project.root))
+    resources = {"tables": tables, "project": project}
+    result = dg.materialize([published_drivers], resources=resources, raise_on_error=False)
     assert not result.success
     assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [False]
     assert not small_project.table("published_drivers", None).exists()
@@ -129,36 +194,49 @@ def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[],
         some = {"instance": instance, "partition_key": WAVE, "raise_on_error": False}
         assert job.execute_in_process(asset_selection=[dg.AssetKey("raw_responses")], **some).success
         mixed = job.execute_in_process(asset_selection=[dg.AssetKey("wave_quality")], **some)
-    (failure,) = [event for event in mixed.all_events if event.event_type == dg.DagsterEventType.STEP_FAILURE]
-    assert "different versions of the wave" in str(failure.step_failure_data.user_failure_data.description)
+        wave = small_project.waves / WAVE / "wave.yml"
+        wave.write_text(wave.read_text().replace("Small survey", "Another survey"))
+        edited = job.execute_in_process(asset_selection=[dg.AssetKey("responses")], **some)
+    assert "different versions of the wave" in cause(mixed)
+    assert "has changed since" in cause(edited)
 
 
 def test_a_table_of_an_earlier_version_is_named_with_its_wave(
     small_project: Project, run: Callable[[], list[runner.RunFailure]]
 ) -> None:
     assert run() == []
-    file = small_project.table("drivers", WAVE)
+    file = small_project.complete_table("drivers", WAVE)
     pd.read_parquet(file).drop(columns="label").to_parquet(file)
     failures = runner.publish(small_project, lambda *_: None)
     assert [failure.asset for failure in failures] == ["published_drivers"]
     assert f"perception run --wave {WAVE}" in failures[0].cause
 
 
-def test_a_second_run_of_the_same_wave_waits_for_the_first(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
-    small_project.make_folders()
-    (small_project.internal / "locks").mkdir()
-    from assets.resources import ProjectResource
+def test_a_second_run_of_the_same_wave_waits_for_the_first(small_project: Project) -> None:
+    first = small_project.lock(WAVE)
+    said = []
 
+    def progress(place: str, stage: str, *_: int) -> None:
+        if "another run" in stage:
+            assert not small_project.table("raw_responses", WAVE).exists()
+            first.release()
+        said.append((place, stage))
+
+    first.acquire()
+    assert runner.run_waves(small_project, [WAVE], progress) == []
+    assert said[0][0] == WAVE
+    assert "another run" in said[0][1]
+    assert small_project.complete_table("drivers", WAVE).exists()
+
+
+def test_a_run_gives_up_waiting_in_the_end(small_project: Project) -> None:
     impatient = ProjectResource(root=str(small_project.root), lock_timeout=0.1)
     job = build_defs(small_project.root, project=impatient).resolve_job_def("wave_job")
-    with runner.open_instance(small_project) as instance, FileLock(small_project.internal / "locks" / f"{WAVE}.lock"):
+    with runner.open_instance(small_project) as instance, small_project.lock(WAVE):
         instance.add_dynamic_partitions("wave", [WAVE])
         result = job.execute_in_process(instance=instance, partition_key=WAVE, raise_on_error=False)
     assert not result.success
     assert not small_project.table("raw_responses", WAVE).exists()
-    assert run() == []
 
 
 def test_readers_of_the_warehouse_are_not_blocked_and_do_not_block(
@@ -200,6 +278,25 @@ def test_remove_wave_takes_it_out_everywhere(
     assert WAVE not in (small_project.site / "index.html").read_text()
     with runner.open_instance(small_project) as instance:
         assert instance.get_dynamic_partitions("wave") == []
+
+
+def test_a_wave_whose_folder_was_deleted_by_hand_can_be_removed(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    assert run() == []
+    shutil.rmtree(small_project.waves / WAVE)
+    assert CliRunner().invoke(cli.app, ["remove-wave", WAVE]).exit_code == 0
+    assert query(small_project.public_warehouse, "SELECT count(*) FROM published_waves") == [(0,)]
+    for name in ("across", "..", ""):
+        assert CliRunner().invoke(cli.app, ["remove-wave", name]).exit_code == 1
+
+
+def test_add_wave_over_a_wave_keeps_the_files_that_it_does_not_declare(small_project: Project) -> None:
+    folder = small_project.waves / WAVE
+    (folder / "notes.txt").write_text("field notes")
+    add_wave(small_project, folder, None)
+    assert (folder / "notes.txt").read_text() == "field notes"
+    assert (folder / "SHA256SUMS").exists()
 
 
 def test_the_command_line_checks_adds_and_runs(

@@ -107,7 +107,8 @@ def domain_estimates(cells: pd.DataFrame, design: Design, kinds: Mapping[str, st
 
     `kinds` says of each indicator whether it is a `share` or a `mean`. deff compares with sampling with replacement
     (R's deff="replace"); it is null where all answers agree, and n_eff is then n over the pooled deff of the indicator
-    at that level. Sources: Woodruff 1971 (linearisation), Korn and Graubard 1998 (df, intervals), Kish 1965 (deff).
+    at that level (over Kish's deff where no unit has one). Sources: Woodruff 1971 (linearisation), Korn and Graubard
+    1998 (df, intervals), Kish 1965 (deff).
     """
     sums, scores, numbered = _scores(cells[cells["n"] > 0], design)
     n, w, wx = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx"))
@@ -140,7 +141,8 @@ def domain_estimates(cells: pd.DataFrame, design: Design, kinds: Mapping[str, st
         )
         .join(_nonresponse(cells), on=_DOMAIN_KEY)
     )
-    frame["n_eff"] = n / frame["deff"].fillna(_pooled_deff(frame)).to_numpy()
+    # Where not one cell of the indicator varies there is no pooled deff either; unequal weights still cost something.
+    frame["n_eff"] = n / frame["deff"].fillna(_pooled_deff(frame)).fillna(frame["kish"]).to_numpy()
     frame["cv"] = (frame["se"] / frame["estimate"].abs()).where(frame["estimate"] != 0)
     share = (frame["indicator"].map(dict(kinds)) == "share").to_numpy()
     return frame.join(intervals(frame, share))
@@ -154,7 +156,7 @@ def _pooled_deff(frame: pd.DataFrame) -> pd.Series:
     known = frame[frame["deff"].notna()]
     capped = known.assign(n_eff=known["n"] / known["deff"].clip(lower=1.0))
     sizes = capped.groupby(["indicator", "level"])[["n", "n_eff"]].sum()
-    pooled = (sizes["n"] / sizes["n_eff"]).rename("pooled")
+    pooled = (sizes["n"] / sizes["n_eff"]).astype("float64").rename("pooled")
     return frame.join(pooled, on=["indicator", "level"])["pooled"]
 
 

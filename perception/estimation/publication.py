@@ -30,7 +30,7 @@ REASONS = {
 }
 """What each reason code says to a reader."""
 
-_KEPT_WHEN_SUPPRESSED = ["wave", "indicator", "level", "unit_id", "domain", "method", "quality", "reason"]
+_KEPT_WHEN_SUPPRESSED = ["wave", "indicator", "level", "unit_id", "domain", "method", "simulated", "quality", "reason"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def published_estimates(
     """
     rules = rules or PublicationRules()
     frame = estimates.merge(
-        indicators[["wave", "indicator", "kind", "sensitive", "minimum_level"]],
+        indicators[["wave", "indicator", "kind", "sensitive", "minimum_level", "simulated"]],
         on=["wave", "indicator"],
         how="left",
         validate="m:1",
@@ -133,12 +133,12 @@ def _first_reason(rules: dict[str, pd.Series]) -> pd.Series:
     return _reasons(rules).str.split(";").str[0]
 
 
-def published_drivers(drivers: pd.DataFrame, rules: PublicationRules | None = None) -> pd.DataFrame:
-    """Table `published_drivers`: without models of too few respondents, PSUs or degrees of freedom."""
+def published_drivers(
+    drivers: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules | None = None
+) -> pd.DataFrame:
+    """Table `published_drivers`: without models of sensitive outcomes or of too few respondents, PSUs or df."""
     rules = rules or PublicationRules()
-    enough = (
-        (drivers["n"] >= rules.minimum_n)
-        & (drivers["psus"] >= rules.minimum_psus)
-        & (drivers["df"] >= rules.minimum_df)
-    )
-    return conform(drivers[enough], "published_drivers")
+    outcomes = indicators[["wave", "indicator", "sensitive", "simulated"]].rename(columns={"indicator": "outcome"})
+    known = drivers.merge(outcomes, on=["wave", "outcome"], how="inner", validate="m:1")
+    enough = (known["n"] >= rules.minimum_n) & (known["psus"] >= rules.minimum_psus) & (known["df"] >= rules.minimum_df)
+    return conform(known[enough & ~known["sensitive"].astype(bool)], "published_drivers")

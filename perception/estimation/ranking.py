@@ -18,7 +18,7 @@ RANK_CONFIDENCE = 0.90
 LOWEST_SHARE = 0.15
 LOWEST_AT_MOST = 10
 Ranks = NDArray[np.intp]
-_SHOWN = ["wave", "indicator", "district_id", "estimate", "low", "high", "n", "quality", "reason"]
+_SHOWN = ["wave", "simulated", "indicator", "district_id", "estimate", "low", "high", "n", "quality", "reason"]
 
 
 def lowest_count(districts: int) -> int:
@@ -35,7 +35,8 @@ def district_rankings(
     """Table `district_rankings`: every district with an estimate or a suppressed one, by province and by round.
 
     `units` has the districts of each vintage (district_id, province_id). Rank 1 is the worst, so indicators of which
-    more is worse are ranked from the top. A round ranks waves of one instrument together. See `rank_sets` for the
+    more is worse are ranked from the top. A round ranks waves of one instrument together, simulated
+    ones apart from real ones. See `rank_sets` for the
     intervals; `low` and `high` are districts whose whole rank set lies among the lowest or highest k.
     """
     if published.empty:
@@ -50,11 +51,11 @@ def district_rankings(
         [frame[["district_id", "province_id"]].assign(vintage=vintage) for vintage, frame in units.items()]
     )
     rows = rows.merge(provinces, on=["vintage", "district_id"], how="left", validate="m:1")
-    fielded_together = ["instrument", "round", "indicator"]
+    scopes = {"province": ["wave", "province_id"], "round": ["simulated", "instrument", "round"]}
     ranked = [
-        _ranked(group).assign(scope=scope, scope_id=group[identity].iloc[0])
-        for scope, identity in (("province", "province_id"), ("round", "round"))
-        for _, group in rows.groupby(list(dict.fromkeys([*fielded_together, identity])))
+        _ranked(group).assign(scope=scope, scope_id=group[together[-1]].iloc[0])
+        for scope, together in scopes.items()
+        for _, group in rows.groupby([*together, "indicator"])
     ]
     table = pd.concat(ranked)
     return conform(table.sort_values(["wave", "indicator", "scope", "rank", "district_id"]), "district_rankings")

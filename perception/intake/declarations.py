@@ -4,6 +4,7 @@ background variables that every instrument knows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +54,10 @@ class Text(Declaration):
         return {"en": value} if isinstance(value, str) else value
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+_FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_FastLoader):  # type: ignore[misc, valid-type]
     """YAML lets a key stand twice and keeps the last; in a code map that would lose a code silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -65,7 +69,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                     None, None, f"the key {key!r} stands twice", key_node.start_mark
                 )
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 # YAML 1.1 reads yes/no/on/off as booleans, but here they are category names; only true/false are booleans.
@@ -91,10 +96,28 @@ def load_declaration(path: Path, model: type[Model]) -> Model:
         raise InputError([Problem(where, f"is not valid YAML: {what}", "Correct the line named.")]) from None
     if not isinstance(content, dict):
         raise InputError([Problem(where, "does not hold a mapping of keys", "See the examples in recipes/.")])
+    if unprintable := [
+        text for text in _texts(content) if any(ord(letter) < 32 and letter not in "\n\t" for letter in text)
+    ]:
+        remedy = "Remove it; pages and images cannot show it."
+        raise InputError(Problem(where, f"{text!r} holds a control character", remedy) for text in unprintable)
     try:
         return model.model_validate(content)
     except ValidationError as error:
         raise InputError(_problem(where, detail) for detail in error.errors()) from None
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Every text in a nested declaration, keys included."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _texts(key)
+            yield from _texts(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _texts(value)
 
 
 def _problem(where: str, detail: Any) -> Problem:

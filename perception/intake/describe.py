@@ -37,6 +37,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
         {
             "wave": wave.id,
             "indicator": name,
+            "simulated": wave.simulated,
             "label": indicator.label.en,
             "kind": indicator.kind,
             "unit": _unit(indicator, instrument),

@@ -20,6 +20,9 @@ from perception.intake.readers import code_key
 WAVE_ID_PATTERN = ID_PATTERN
 WAVE_FILE = "wave.yml"
 CHECKSUMS_FILE = "SHA256SUMS"
+ACROSS_WAVES = "across"
+RESERVED_IDS = (ACROSS_WAVES, "assets", "publishing")
+"""Names of folders and stages that stand beside those of waves."""
 
 Code = int | float | str
 Reason = Literal["dont_know", "refused", "not_asked", "missing"]
@@ -104,6 +107,12 @@ class FieldDates(Declaration):
     start: date
     end: date
 
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> FieldDates:
+        if self.start > self.end:
+            raise ValueError("starts after it ends. Correct `start` or `end`.")
+        return self
+
 
 class Wave(Declaration):
     """One survey in one folder."""
@@ -131,6 +140,12 @@ class Wave(Declaration):
         if isinstance(value, dict) and isinstance(value.get("round"), int):
             return {**value, "round": str(value["round"])}
         return value
+
+    @model_validator(mode="after")
+    def _id_is_free(self) -> Wave:
+        if self.id in RESERVED_IDS:
+            raise ValueError(f"id: {self.id} is a name that the software uses itself. Choose another id.")
+        return self
 
     @model_validator(mode="after")
     def _only_the_first_file_stands_alone(self) -> Wave:

@@ -401,14 +401,15 @@ def _ground(work: _Work, vintage: str, provinces: list[str]) -> _Ground:
 
 def _peers(work: _Work, wave: Row, indicator: Row) -> pd.Series:
     """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
-    waves = _only(work.tables["published_waves"], instrument=wave["instrument"])
+    waves = _only(work.tables["published_waves"], instrument=wave["instrument"], simulated=wave["simulated"])
     rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], level="district", domain="all")
     return rows.loc[rows["wave"].isin(waves["wave"]) & (rows["quality"] != "suppress"), "estimate"]
 
 
 def _ranked_with(work: _Work, wave: Row, indicator: str) -> pd.DataFrame:
-    """The ranking rows of an indicator in a wave and in the waves of the same round and instrument."""
-    waves = _only(work.tables["published_waves"], instrument=wave["instrument"], round=wave["round"])
+    """The ranking rows of an indicator in a wave and in the waves that its round ranks it with."""
+    same = {name: wave[name] for name in ("instrument", "round", "simulated")}
+    waves = _only(work.tables["published_waves"], **same)
     ranks = _only(work.tables["district_rankings"], indicator=indicator)
     return ranks.loc[ranks["wave"].isin(waves["wave"])]
 

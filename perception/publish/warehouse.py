@@ -46,7 +46,8 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, name: str, files: Sequenc
     source = "[" + ", ".join(_text(str(file)) for file in files) + "]"
     connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({source}, union_by_name = true)")
     connection.execute(f"COMMENT ON TABLE {table} IS {_text(TABLES[name].meaning)}")
-    for column in TABLES[name].columns:
+    there = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
+    for column in (column for column in TABLES[name].columns if column.name in there):
         meaning = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
         connection.execute(f"COMMENT ON COLUMN {table}.{_name(column.name)} IS {_text(meaning)}")
     (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
@@ -66,6 +67,6 @@ def build_warehouses(project: Project) -> dict[str, int]:
     stored: dict[str, list[Path]] = {}
     for file in sorted((project.internal / "tables").glob("*/*.parquet")):
         stored.setdefault(file.stem, []).append(file)
-    kept = {name: files for name, files in stored.items() if name != "raw_responses"}
+    kept = {name: files for name, files in stored.items() if name in TABLES and name != "raw_responses"}
     build_warehouse(project.internal_warehouse, kept)
     return build_warehouse(project.public_warehouse, {n: files for n, files in kept.items() if TABLES[n].public})
