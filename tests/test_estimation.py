@@ -559,7 +559,7 @@ def test_effective_samples_are_capped_at_n_when_published() -> None:
 
 
 def test_every_number_of_a_published_table_is_tested_here() -> None:
-    words = {"wave", "indicator", "level", "unit_id", "domain", "method", "quality", "reason"}
+    words = {"wave", "indicator", "level", "unit_id", "domain", "method", "simulated", "quality", "reason"}
     assert set(TABLES["published_estimates"].names) - words == set(NUMBERS)
 
 

@@ -373,9 +373,15 @@ def test_ranking_page_runs_from_worst_to_suppressed(folder, page, first, last):
     assert re.sub("<[^>]+>", "", rows[-1][1]) == "Not published: too few respondents, too uncertain"
 
 
-def test_the_round_is_ranked_too_where_it_holds_more_districts(folder):
-    both = (folder / "kp-2021" / "satisfied-ranking.html").read_text(encoding="utf-8")
-    alone = (folder / "kp-2021" / "asked_bribe-ranking.html").read_text(encoding="utf-8")
+def test_the_round_is_ranked_too_where_it_holds_more_districts(folder, tmp_path):
+    geometries, units = reference()
+    tables = published_tables(units["2018"])
+    tables["published_waves"] = tables["published_waves"].assign(simulated=True)
+    site.write_site(tables, geometries, units, tmp_path / "site", made_at="2026-01-01T00:00:00Z")
+    both = (tmp_path / "site" / "kp-2021" / "satisfied-ranking.html").read_text(encoding="utf-8")
+    alone = (tmp_path / "site" / "kp-2021" / "asked_bribe-ranking.html").read_text(encoding="utf-8")
+    apart = (folder / "kp-2021" / "satisfied-ranking.html").read_text(encoding="utf-8")
+    assert apart.count("<table") == 1  # there the other wave of the round is not simulated
     assert both.count("<table") == 2
     assert both.split("<table")[2].count('<tr><th scope="row">') == 31 + 36
     assert alone.count("<table") == 1
@@ -423,14 +429,14 @@ def test_a_suppressed_number_is_nowhere_even_if_the_table_leaks_it(known, tables
 
 def test_simulated_waves_are_marked_everywhere_and_others_nowhere(folder):
     for page, text in texts(folder).items():
-        if page.startswith("punjab") and page != "punjab-2021/satisfied-ranking.html":  # that one lists KP too
+        if page.startswith("punjab"):
             assert "SIMULATED" not in text, page
         elif page.endswith(".json"):
             assert json.loads(text)["simulated"] is True
         elif page != "index.html":
             assert re.search(r"<title[^>]*>SIMULATED DATA", text), page
             assert text.count("SIMULATED DATA") >= 2, page
-    assert (folder / "index.html").read_text(encoding="utf-8").count("SIMULATED DATA") == 2  # one for each KP card
+    assert (folder / "index.html").read_text(encoding="utf-8").count("SIMULATED DATA") == 3  # heading and each KP card
 
 
 def test_every_page_says_who_was_asked_what_and_where_it_comes_from(folder):
