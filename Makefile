@@ -51,9 +51,9 @@ else
 endif
 	touch $@
 
-# Pins anew from pyproject.toml (needs uv): versions and hashes only, no addresses.
+# Pins anew from pyproject.toml (needs uv): versions and hashes only.
 requirements:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate \
-	    --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
+	    pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate \
-	    --no-emit-index-url --no-emit-find-links pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	    pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
