@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -190,7 +189,8 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 3000) -> N
         str(port),
     ]
     environment = os.environ | {"PYTHONWARNINGS": "ignore", PROJECT_VARIABLE: str(project.root)}
-    raise typer.Exit(subprocess.run(command, cwd=environment["DAGSTER_HOME"], env=environment, check=False).returncode)
+    os.chdir(environment["DAGSTER_HOME"])
+    os.execve(command[0], command, environment)
 
 
 def main() -> None:
