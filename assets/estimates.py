@@ -49,10 +49,10 @@ def drivers(
 def complete_wave(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
-    waves: pd.DataFrame,
-    indicators: pd.DataFrame,
-    district_estimates: pd.DataFrame,
-    drivers: pd.DataFrame,
+    waves: Path,
+    indicators: Path,
+    district_estimates: Path,
+    drivers: Path,
 ) -> dg.MaterializeResult:
     one_version({"waves": waves, "indicators": indicators, "estimates": district_estimates, "drivers": drivers})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):

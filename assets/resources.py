@@ -33,7 +33,8 @@ class ProjectResource(dg.ConfigurableResource):
     def wave_version(self, wave_id: str) -> str:
         """SHA-256 over everything the wave is made from, as it is now."""
         folder = self.project.waves / wave_id
-        return wave_version(folder, self.project.instrument_file(load_wave(folder).instrument))
+        wave = load_wave(folder)
+        return wave_version(wave, folder, self.project.instrument_file(wave.instrument))
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[ProjectResource]:

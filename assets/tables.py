@@ -53,13 +53,11 @@ def table_asset(
         )
         @functools.wraps(function)
         def materialise(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            try:
+            with failures_named():
                 version = one_version(kwargs) if per_wave else None
                 if version is not None:
                     refuse_a_changed_wave(kwargs["project"], args[0].partition_key, version)
                 frame = function(*args, **kwargs)
-            except InputError as error:
-                raise failure(error) from error
             if version is not None:
                 frame.attrs[VERSION] = version
             breaches = contract_breaches(frame, table.name)
@@ -105,17 +103,9 @@ def _version(value: Any) -> str | None:
 
 @contextmanager
 def failures_named() -> Iterator[None]:
-    """Turns an InputError into a step failure that lists its problems."""
+    """Turns an InputError into a step failure that lists every problem; trying again would find the same."""
     try:
         yield
     except InputError as error:
-        raise failure(error) from error
-
-
-def failure(error: InputError) -> dg.Failure:
-    """A step failure that lists every problem; trying again would find the same."""
-    return dg.Failure(
-        str(error),
-        metadata={"problems": [str(problem) for problem in error.problems]},
-        allow_retries=False,
-    )
+        problems = [str(problem) for problem in error.problems]
+        raise dg.Failure(str(error), metadata={"problems": problems}, allow_retries=False) from error

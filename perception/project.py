@@ -129,7 +129,7 @@ class WaveInputs:
     @property
     def version(self) -> str:
         """SHA-256 over everything the wave is made from."""
-        return wave_version(self.folder, self.instrument_file)
+        return wave_version(self.wave, self.folder, self.instrument_file)
 
 
 def open_wave(project: Project, wave_id: str) -> WaveInputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.table import Table
 from perception.errors import InputError, Problem
 from perception.project import PROJECT_VARIABLE, Project, project_root
 from perception.wave_folders import add_wave, remove_wave, wave_problems
+
+if TYPE_CHECKING:
+    from pipelines.runner import RunFailure
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,16 +109,21 @@ def _run(project: Project, waves: list[str]) -> int:
             bars.update(tasks[place], description=stage, completed=done, total=total)
 
         failures = run_waves(project, waves, progress)
-        for place in {failure.wave for failure in failures}:
+        failed = {failure.wave for failure in failures}
+        for place in failed:
             bars.update(tasks[place], description="[red]failed[/red]")
-    for failure in failures:
-        err.print(f"[red]✗[/red] [bold]{failure.wave}[/bold], asset {failure.asset}: {escape(failure.cause)}")
+    _print_failures(failures)
     if failures:
         err.print("What is published of them is what their last complete run gave.")
-    failed = {failure.wave for failure in failures}
     if PUBLISHING not in failed:
         _print_summary(project, [wave for wave in waves if wave not in failed])
     return 1 if failures else 0
+
+
+def _print_failures(failures: list[RunFailure]) -> None:
+    for failure in failures:
+        place, cause = escape(failure.wave), escape(failure.cause)
+        err.print(f"[red]✗[/red] [bold]{place}[/bold], asset {failure.asset}: {cause}")
 
 
 def _print_summary(project: Project, waves: list[str]) -> None:
@@ -155,8 +163,7 @@ def remove_wave_command(wave: Annotated[str, typer.Argument(help="Wave id")]) ->
     failures = publish(project, lambda *_: None)
     if failures:
         err.print(f"Wave {wave} is still on the published pages and tables until `perception run` succeeds.")
-    for failure in failures:
-        err.print(f"[red]✗[/red] {failure.wave}, asset {failure.asset}: {escape(failure.cause)}")
+    _print_failures(failures)
     out.print(f"Wave {wave} is out" + (f"; its folder is now {place}" if place else ""), soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
 

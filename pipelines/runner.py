@@ -96,7 +96,7 @@ def _cause(event: dg.DagsterEvent) -> str:
     if data.user_failure_data is not None and data.user_failure_data.description:
         return str(data.user_failure_data.description)
     error = data.error
-    while error is not None and error.cause is not None and error.cls_name != "InputError":
+    while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error is not None else "no cause was recorded"
 

@@ -863,11 +863,11 @@ def test_a_wave_version_covers_everything_the_wave_is_made_from(tmp_path: Path) 
     folder = write_wave(tmp_path)
     instrument_file = tmp_path / "tiny.yml"
     instrument_file.write_text("one")
-    versions = [wave_version(folder, instrument_file)]
-    assert wave_version(folder, instrument_file) == versions[0]
+    versions = [wave_version(load_wave(folder), folder, instrument_file)]
+    assert wave_version(load_wave(folder), folder, instrument_file) == versions[0]
     for file in (instrument_file, folder / "wave.yml", folder / "answers.csv"):
         file.write_text(file.read_text() + "\n# more\n")
-        versions.append(wave_version(folder, instrument_file))
+        versions.append(wave_version(load_wave(folder), folder, instrument_file))
     assert len(set(versions)) == 4
 
 

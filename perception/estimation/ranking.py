@@ -35,9 +35,9 @@ def district_rankings(
     """Table `district_rankings`: every district with an estimate or a suppressed one, by province and by round.
 
     `units` has the districts of each vintage (district_id, province_id). Rank 1 is the worst, so indicators of which
-    more is worse are ranked from the top. A round ranks waves of one instrument together, simulated
-    ones apart from real ones. See `rank_sets` for the
-    intervals; `low` and `high` are districts whose whole rank set lies among the lowest or highest k.
+    more is worse are ranked from the top. A round ranks waves of one instrument together, simulated ones apart from
+    real ones. See `rank_sets` for the intervals; `low` and `high` are districts whose whole rank set lies among the
+    lowest or highest k.
     """
     if published.empty:
         return conform(pd.DataFrame(columns=TABLES["district_rankings"].names), "district_rankings")

@@ -208,10 +208,9 @@ def checksum_problems(wave: Wave, folder: Path) -> list[Problem]:
     return problems
 
 
-def wave_version(folder: Path, instrument: Path) -> str:
+def wave_version(wave: Wave, folder: Path, instrument: Path) -> str:
     """SHA-256 over the content of everything a wave is made from: wave.yml, its data files and the instrument."""
     digest = hashlib.sha256()
-    wave = load_wave(folder)
     for path in [folder / WAVE_FILE, *data_files(wave, folder), instrument]:
         digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()
