@@ -19,6 +19,7 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/intake.py
 
 ui: $(VENV)/installed
 	$(BIN)/perception ui

@@ -5,18 +5,24 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from assets.intake import wave_quality
+from assets.quality import quality_page
 from assets.resources import ProjectResource
 from assets.tables import one_version, table_asset, waves_partitions
-from perception import wave_folders
+from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
 from perception.estimation import domains, totals
 from perception.intake.wave_file import ACROSS_WAVES
+from perception.publish import project_quality
 
 
-@table_asset(group="estimates", per_wave=True)
+@table_asset(group="estimates", per_wave=True, after=[quality_page])
 def psu_totals(context: dg.AssetExecutionContext, project: ProjectResource, responses: Path) -> pd.DataFrame:
     return totals.psu_totals(responses, project.wave(context.partition_key).instrument)
+
+
+@table_asset(group="estimates", per_wave=True, after=[quality_page])
+def calibration_totals(context: dg.AssetExecutionContext, project: ProjectResource, responses: Path) -> pd.DataFrame:
+    return totals.calibration_totals(responses, project.wave(context.partition_key).wave)
 
 
 @table_asset(group="estimates", per_wave=True)
@@ -26,11 +32,25 @@ def district_estimates(
     psu_totals: pd.DataFrame,
     design_psus: pd.DataFrame,
     indicators: pd.DataFrame,
+    calibration_totals: pd.DataFrame,
 ) -> pd.DataFrame:
-    return domains.district_estimates(psu_totals, design_psus, project.wave(context.partition_key).units, indicators)
+    inputs = project.wave(context.partition_key)
+    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
+    return domains.district_estimates(psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake)
 
 
 @table_asset(group="estimates", per_wave=True)
+def estimate_review(
+    context: dg.AssetExecutionContext,
+    project: ProjectResource,
+    district_estimates: pd.DataFrame,
+    codebook_changes: pd.DataFrame,
+) -> pd.DataFrame:
+    inputs = project.wave(context.partition_key)
+    return wave_tables.estimate_review(project.project, inputs, district_estimates, codebook_changes)
+
+
+@table_asset(group="estimates", per_wave=True, after=[quality_page])
 def drivers(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
@@ -43,7 +63,7 @@ def drivers(
 @dg.asset(
     group_name="estimates",
     partitions_def=waves_partitions,
-    deps=[wave_quality],
+    deps=[estimate_review],
     description="The wave's last complete run: what publication reads. A run that fails half-way does not get here",
 )
 def complete_wave(
@@ -57,4 +77,5 @@ def complete_wave(
     one_version({"waves": waves, "indicators": indicators, "estimates": district_estimates, "drivers": drivers})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)
+    project_quality.publish_quality(project.project, context.partition_key)
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(folder))})

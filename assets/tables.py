@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from assets.resources import ProjectResource
 from perception.errors import InputError
+from perception.intake.privacy import personal_columns
 from perception.schemas import TABLES, contract_breaches
 
 waves_partitions = dg.DynamicPartitionsDefinition(name="wave")
@@ -29,27 +30,45 @@ VERSION = "wave_version"
 
 
 def table_asset(
-    *, group: str, per_wave: bool, after: Sequence[str] = ()
+    *, group: str, per_wave: bool, after: Sequence[Any] = ()
 ) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
     """Make a function that returns a frame the asset of the table of its name; `after` adds assets it waits for."""
 
     def decorate(function: Callable[..., pd.DataFrame]) -> dg.AssetsDefinition:
-        table = TABLES[function.__name__]
+        def one(*args: Any, **kwargs: Any) -> tuple[pd.DataFrame]:
+            return (function(*args, **kwargs),)
+
+        functools.update_wrapper(one, function)
+        return tables_asset(function.__name__, group=group, per_wave=per_wave, after=after)(one)
+
+    return decorate
+
+
+def tables_asset(
+    *names: str, group: str, per_wave: bool, after: Sequence[Any] = ()
+) -> Callable[[Callable[..., tuple[pd.DataFrame, ...]]], dg.AssetsDefinition]:
+    """Make a function that returns a frame for each of `names` the assets of these tables, made in one step."""
+
+    def decorate(function: Callable[..., tuple[pd.DataFrame, ...]]) -> dg.AssetsDefinition:
         # The project resource holds the run's lock, so every asset needs it, also one that does not look into it.
         lock = set() if "project" in inspect.signature(function).parameters else {"project"}
 
-        @dg.asset(
-            name=table.name,
+        @dg.multi_asset(
+            name=function.__name__,
+            outs={
+                name: dg.AssetOut(
+                    io_manager_key="tables", description=TABLES[name].meaning, kinds={"pandas", "parquet"}
+                )
+                for name in names
+            },
             group_name=group,
             partitions_def=waves_partitions if per_wave else None,
             deps=after,
             required_resource_keys=lock,
-            description=table.meaning,
             check_specs=[
-                dg.AssetCheckSpec(CONTRACT, asset=table.name, blocking=True, description="Keeps its contract")
+                dg.AssetCheckSpec(CONTRACT, asset=name, blocking=True, description="Keeps its contract")
+                for name in names
             ],
-            io_manager_key="tables",
-            kinds={"pandas", "parquet"},
         )
         @functools.wraps(function)
         def materialise(*args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -57,17 +76,25 @@ def table_asset(
                 version = one_version(kwargs) if per_wave else None
                 if version is not None:
                     refuse_a_changed_wave(kwargs["project"], args[0].partition_key, version)
-                frame = function(*args, **kwargs)
-            if version is not None:
-                frame.attrs[VERSION] = version
-            breaches = contract_breaches(frame, table.name)
-            yield dg.AssetCheckResult(passed=not breaches, check_name=CONTRACT, metadata={"breaches": breaches})
-            if breaches:
+                frames = dict(zip(names, function(*args, **kwargs), strict=True))
+            breaches = {name: contract_breaches(frame, name) for name, frame in frames.items()}
+            breaches |= {name: breaches[name] + personal_columns(frames[name]) for name in names if TABLES[name].public}
+            for name in names:
+                yield dg.AssetCheckResult(
+                    passed=not breaches[name],
+                    check_name=CONTRACT,
+                    asset_key=name,
+                    metadata={"breaches": breaches[name]},
+                )
+            if broken := [f"{name} ({'; '.join(found)})" for name, found in breaches.items() if found]:
                 raise dg.Failure(
-                    f"{table.name} breaks its contract and was not stored: " + "; ".join(breaches),
+                    f"{', '.join(broken)} breaks its contract and was not stored.",
                     allow_retries=False,
                 )
-            yield dg.Output(frame)
+            for name, frame in frames.items():
+                if version is not None:
+                    frame.attrs[VERSION] = version
+                yield dg.Output(frame, output_name=name)
 
         return materialise
 

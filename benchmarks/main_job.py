@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLE_WAVES = ("kp-2021", "punjab-2021")
+SAMPLE_WAVES = tuple(f"{province}-{year}" for year in (2018, 2021, 2024) for province in ("kp", "punjab"))
 
 
 def main() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST_TEXT = 600
+"""Of a longer text (a cell may be as long as anything) the middle is left out."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -13,6 +16,12 @@ class Problem:
     where: str
     what: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        for name in ("where", "what", "remedy"):
+            if len(text := str(getattr(self, name))) > LONGEST_TEXT:
+                half = LONGEST_TEXT // 2
+                object.__setattr__(self, name, f"{text[:half]} ... {text[-half:]}")
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.remedy}"

@@ -89,6 +89,10 @@ class Project:
         """The Parquet file of a table of a wave's last complete run, which is what publication reads."""
         return self.internal / "complete" / wave / f"{name}.parquet"
 
+    def quality_folder(self, wave: str) -> Path:
+        """Where a wave's quality page and its list of interviews to follow up are."""
+        return self.internal / "quality" / wave
+
     def instrument_file(self, instrument: str) -> Path:
         """The file of a questionnaire."""
         return self.instruments / f"{instrument}.yml"

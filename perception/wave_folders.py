@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
+from perception import wave_tables
 from perception.errors import InputError, Problem
-from perception.estimation.design import design_psus
+from perception.geography.gazetteer import load_gazetteer
+from perception.intake import quality
+from perception.intake.codebook import comparability_problems
 from perception.intake.declarations import load_declaration
-from perception.intake.harmonise import declaration_problems, responses
+from perception.intake.draft import draft_wave
+from perception.intake.harmonise import declaration_problems
+from perception.intake.instrument import Instrument, load_instrument
 from perception.intake.raw import raw_responses
-from perception.intake.wave_file import WAVE_FILE, Wave, write_checksums
-from perception.project import Project, open_wave
+from perception.intake.wave_file import (
+    CHECKSUMS_FILE,
+    UNCHECKED,
+    WAVE_FILE,
+    WAVE_ID_PATTERN,
+    Wave,
+    sha256,
+    write_checksums,
+)
+from perception.project import Project, WaveInputs, open_wave
 
 PUBLICATION_READS = ("waves", "indicators", "district_estimates", "drivers")
 """The tables of a wave that publication is made from."""
@@ -32,14 +49,14 @@ def add_wave(project: Project, source: Path, files: Path | None) -> Path:
         declared.mkdir()
         shutil.copyfile(source / WAVE_FILE, declared / WAVE_FILE)
         origin = files or source
-        missing = [file.path for file in wave.files if not (origin / file.path).is_file()]
+        missing = [name for name in wave.file_names if not (origin / name).is_file()]
         if missing:
             raise InputError(
                 Problem(f"{wave.id}/{name}", f"is not in {origin}", "Name the folder that holds it with --files.")
                 for name in missing
             )
-        for file in wave.files:
-            shutil.copyfile(origin / file.path, declared / file.path)
+        for name in wave.file_names:
+            shutil.copyfile(origin / name, declared / name)
         write_checksums(wave, declared)
         target = project.waves / wave.id
         if target.exists():
@@ -49,6 +66,70 @@ def add_wave(project: Project, source: Path, files: Path | None) -> Path:
         with project.lock(wave.id):
             _swap(declared, target)
     return target
+
+
+def new_wave(
+    project: Project,
+    wave_id: str,
+    files: Sequence[Path],
+    form: Path | None = None,
+    like: str | None = None,
+    instrument: str | None = None,
+) -> tuple[Path, int]:
+    """Draft a wave folder from data files (the first is the main one): copies of them, checksums and a `wave.yml`.
+
+    Returns the folder and the number of guesses in it, each marked `# check`; the wave does not run before they are
+    gone. The instrument is the one named, or that of the wave `like`, or the only one there is. InputError when it is
+    not clear which, when the wave exists already, or a file cannot be read.
+    """
+    folder = project.waves / wave_id
+    problems = []
+    if not re.fullmatch(WAVE_ID_PATTERN, wave_id):
+        remedy = "Use lower-case letters, digits and single hyphens, such as kp-2024."
+        problems.append(Problem(f"wave {wave_id}", "cannot be a wave id", remedy))
+    if folder.exists():
+        remedy = "Choose another id, or take the wave out with `perception remove-wave` first."
+        problems.append(Problem(f"wave {wave_id}", f"{folder} exists already", remedy))
+    given = [*files, *([form] if form else [])]
+    problems += [
+        Problem(str(path), "the file is not there", "Correct its path.") for path in given if not path.is_file()
+    ]
+    names = [path.name for path in given]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        problems.append(Problem(f"wave {wave_id}", f"two files are called {', '.join(twice)}", "Rename one of them."))
+    if problems:
+        raise InputError(problems)
+    earlier = open_wave(project, like) if like else None
+    codebook = None
+    if earlier:
+        codebook = wave_tables.wave_codebook(earlier, raw_responses(earlier.wave, earlier.folder))
+    questionnaire = _chosen_instrument(project, instrument, earlier)
+    gazetteer = load_gazetteer(project.reference)
+    draft = draft_wave(wave_id, files, questionnaire, gazetteer, form, earlier.wave if earlier else None, codebook)
+    with tempfile.TemporaryDirectory(dir=_made(project.waves), prefix=".drafting-") as temporary:
+        fresh = Path(temporary) / wave_id
+        fresh.mkdir()
+        for path in given:
+            shutil.copyfile(path, fresh / path.name)
+        sums = "".join(f"{sha256(fresh / name)}  {name}\n" for name in names)
+        (fresh / CHECKSUMS_FILE).write_text(sums, encoding="utf-8")
+        (fresh / WAVE_FILE).write_text(draft.text, encoding="utf-8")
+        fresh.rename(folder)
+    return folder, sum(bool(UNCHECKED.search(line)) for line in draft.text.splitlines())
+
+
+def _chosen_instrument(project: Project, named: str | None, earlier: WaveInputs | None) -> Instrument:
+    if earlier is not None and named in (None, earlier.instrument.id):
+        return earlier.instrument
+    known = sorted(path.stem for path in project.instruments.glob("*.yml"))
+    chosen = named or (known[0] if len(known) == 1 else None)
+    if chosen not in known:
+        what = f"there is no instrument {named}" if named else "it is not said which instrument the wave has"
+        remedy = (
+            f"Name one with --instrument, or a wave of it with --like. Instruments are: {', '.join(known) or 'none'}."
+        )
+        raise InputError([Problem(str(project.instruments), what, remedy)])
+    return load_instrument(project.instrument_file(str(chosen)))
 
 
 def complete_wave(project: Project, wave_id: str) -> Path:
@@ -107,16 +188,43 @@ def wave_problems(project: Project, wave_id: str) -> list[Problem]:
         inputs = open_wave(project, wave_id)
     except InputError as error:
         return list(error.problems)
-    problems = declaration_problems(inputs.wave, inputs.instrument)
+    problems = [
+        *declaration_problems(inputs.wave, inputs.instrument),
+        *quality.declaration_problems(inputs.wave, inputs.instrument),
+    ]
     try:
         raw = raw_responses(inputs.wave, inputs.folder)
-        if not problems:
-            tidy = responses(raw, inputs.wave, inputs.instrument, inputs.gazetteer)
-            psus = design_psus(raw, tidy, inputs.wave, inputs.units)
-            wave_drivers(tidy, psus, inputs.instrument)
+    except InputError as error:
+        return [*problems, *error.problems]
+    changes = None
+    try:
+        changes = wave_tables.codebook_changes(project, inputs, wave_tables.wave_codebook(inputs, raw))
+        problems += comparability_problems(changes, inputs.wave)
     except InputError as error:
         problems += error.problems
+    try:
+        tidy = wave_tables.responses(inputs, raw)
+        psus = wave_tables.design_psus(project, inputs, raw, tidy)
+        wave_drivers(tidy, psus, inputs.instrument)
+        evidence = wave_tables.quality_evidence(project, inputs, raw, tidy, psus, changes)
+        found = quality.quality_tables(evidence)[0]
+        problems += quality_problems(found[found["check"] != "codebook_drift"])  # listed already, with their remedies
+    except InputError as error:
+        problems += [problem for problem in error.problems if problem not in problems]
     return problems
+
+
+def quality_problems(wave_quality: pd.DataFrame) -> list[Problem]:
+    """What blocks a wave at the quality gate: findings with the verdict `fail`."""
+    blocking = wave_quality[wave_quality["verdict"] == "fail"]
+    return [
+        Problem(
+            f"{row.wave}, quality check {row.check}, {row.level} {row.unit}",
+            str(row.message),
+            "Correct the data or wave.yml, or declare a remedy with its reason there.",
+        )
+        for row in blocking.itertuples()
+    ]
 
 
 def _made(folder: Path) -> Path:

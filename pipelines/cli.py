@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from perception.errors import InputError, Problem
+from perception.intake.wave_file import WAVE_FILE
 from perception.project import PROJECT_VARIABLE, Project, project_root
-from perception.wave_folders import add_wave, remove_wave, wave_problems
+from perception.wave_folders import add_wave, new_wave, remove_wave, wave_problems
 
 if TYPE_CHECKING:
     from pipelines.runner import RunFailure
@@ -56,6 +57,30 @@ def add_wave_command(
         raise _stop(error.problems) from None
     out.print(
         f"Wave {folder.name} is in place. Next: perception check {folder.name}, perception run --wave {folder.name}"
+    )
+
+
+@app.command("new-wave")
+def new_wave_command(
+    wave: Annotated[str, typer.Argument(help="Id of the new wave: lower-case letters, digits, hyphens")],
+    files: Annotated[
+        list[Path], typer.Option("--from", help="Data file as exported; the first is the main one, others are joined")
+    ],
+    xlsform: Annotated[
+        Path | None, typer.Option(help="XLSForm of the questionnaire: wording, choices, filters")
+    ] = None,
+    like: Annotated[str | None, typer.Option(help="An earlier wave to follow: its names, codes and design")] = None,
+    instrument: Annotated[str | None, typer.Option(help="Questionnaire id (default: that of --like)")] = None,
+) -> None:
+    """Draft a wave folder from data files; every guess in its wave.yml is marked `# check` and blocks it."""
+    try:
+        folder, guesses = new_wave(_project(), wave, files, xlsform, like, instrument)
+    except InputError as error:
+        raise _stop(error.problems) from None
+    out.print(f"Wave {wave} is drafted: {folder / WAVE_FILE}", soft_wrap=True)
+    out.print(
+        f"{guesses} guess{'es are' if guesses != 1 else ' is'} marked `# check`: correct each or leave it, then delete "
+        f"the mark. Next: perception check {wave}"
     )
 
 
@@ -169,12 +194,20 @@ def remove_wave_command(wave: Annotated[str, typer.Argument(help="Wave id")]) ->
 
 
 @app.command()
-def simulate() -> None:
-    """Write the simulated sample waves into data/raw/waves."""
+def simulate(
+    full: Annotated[bool, typer.Option("--full", help="About 1,000 adults a district instead of 150")] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the waves (default: data/raw/waves, with --full data/raw/full-waves)"),
+    ] = None,
+) -> None:
+    """Write the six simulated waves of the sample programme."""
     from perception.simulate.programme import write_simulated_waves
 
-    for folder in write_simulated_waves(_project().root / "data/raw"):
-        out.print(f"Wave {folder.name} (simulated) written")
+    project = _project()
+    target = to or (project.root / "data/raw/full-waves" if full else project.waves)
+    for folder in write_simulated_waves(project.root / "data/raw", waves=target, full=full):
+        out.print(f"Wave {folder.name} (simulated) written: {folder}", soft_wrap=True)
 
 
 @app.command()

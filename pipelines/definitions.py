@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import estimates, intake, publication
+from assets import estimates, intake, publication, quality
 from assets.resources import ProjectResource
 from perception.project import project_root
 from pipelines.jobs import publish_job, wave_job
@@ -21,7 +21,7 @@ def build_defs(root: Path | None = None, **overrides: Any) -> dg.Definitions:
     loggers = overrides.pop("loggers", None)
     resources = {"project": ProjectResource(root=folder), "tables": ParquetTables(root=folder)} | overrides
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([intake, estimates, publication]),
+        assets=dg.load_assets_from_modules([intake, quality, estimates, publication]),
         jobs=[wave_job, publish_job],
         sensors=[wave_folder_sensor, publish_after_wave],
         resources=resources,

@@ -14,8 +14,9 @@ import dagster as dg
 import pandas as pd
 
 from assets.tables import waves_partitions
+from perception.errors import InputError
 from perception.geography import load_gazetteer
-from perception.intake.wave_file import WAVE_ID_PATTERN
+from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
 from perception.project import Project
 from pipelines.definitions import build_defs
 
@@ -54,10 +55,27 @@ def run_waves(project: Project, waves: list[str], progress: Progress) -> list[Ru
     with open_instance(project) as instance:
         fit = [wave for wave in waves if wave not in misnamed]
         instance.add_dynamic_partitions(str(waves_partitions.name), fit)
-        for wave in fit:
+        for wave in _predecessors_first(project, fit):
             failures += _run_job(project, instance, "wave_job", wave, progress)
         failures += _run_job(project, instance, "publish_job", None, progress)
     return failures
+
+
+def _predecessors_first(project: Project, waves: list[str]) -> list[str]:
+    """The waves so that each follows the wave it is compared with; one that cannot be read stays where it is."""
+    before: dict[str, str | None] = {}
+    for wave in waves:
+        try:
+            before[wave] = load_wave(project.waves / wave).predecessor
+        except InputError:
+            before[wave] = None
+    ordered: list[str] = []
+    for wave in waves:
+        chain = [wave]
+        while (earlier := before[chain[0]]) in before and earlier not in chain:
+            chain.insert(0, str(earlier))
+        ordered += [each for each in chain if each not in ordered]
+    return ordered
 
 
 def publish(project: Project, progress: Progress) -> list[RunFailure]:

@@ -297,6 +297,7 @@ def random_survey(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame = pd.DataFrame(rows).assign(wave="w")
     count = len(frame)
     frame["weight"] = rng.uniform(0.2, 4.0, count)
+    frame["uncalibrated_weight"] = np.nan
     frame["sex"] = rng.choice(["female", "male"], count)
     frame["age_group"] = pd.Series(rng.choice(["<25", "25-34", "65+", ""], count), dtype="str").replace("", None)
     frame["used"] = rng.choice(["yes", "no", "refused"], count, p=[0.8, 0.15, 0.05])
@@ -442,9 +443,10 @@ def test_duckdb_and_pandas_give_the_same_totals(rows: int) -> None:
         "mean": indicator_quantity(Indicator.model_validate({"label": "x", "question": "step", "population": "all"})),
         "ratio": Quantity(~nw.col("step").is_null(), nw.col("step"), nw.col("weight") + 1.0),
     }
-    ours = totals(frame, quantities, ["psu"])
+    frame["before"] = rng.uniform(0.01, 100, rows)
+    ours = totals(frame, quantities, ["psu"], uncalibrated="before")
     with duckdb.connect() as connection:
-        theirs = totals(connection.from_df(frame), quantities, ["psu"])
+        theirs = totals(connection.from_df(frame), quantities, ["psu"], uncalibrated="before")
     assert ours[["indicator", "psu"]].equals(theirs[["indicator", "psu"]])
     numbers = ours.columns.drop(["indicator", "psu"])
     scale = ours[numbers].abs().to_numpy(float).max()  # sums of both signs may cancel
@@ -796,7 +798,8 @@ def test_rank_sets_hold_the_own_rank_and_widen_with_confidence(cases: list[tuple
 
 def design_table() -> pd.DataFrame:
     row = {"wave": "w", "stratum": "s", "district_id": "d", "urban": "urban", "variance_stratum": "s", "responses": 3}
-    frame = pd.DataFrame([{**row, "psu": psu, "population_psus": None, "single_psu": None} for psu in "ab"])
+    nothing = dict.fromkeys(["population_psus", "single_psu", "longitude", "latitude"])
+    frame = pd.DataFrame([{**row, **nothing, "psu": psu} for psu in "ab"])
     return conform(frame, "design_psus")
 
 
@@ -859,6 +862,8 @@ ALLOWED = {station: set(STATIONS[: place + 1]) for place, station in enumerate(S
 ALLOWED["project"] = {"errors", "geography", "intake", "project"}
 ALLOWED["publish"] |= {"project"}
 ALLOWED["wave_folders"] = {*ALLOWED["drivers"], "project", "wave_folders"}
+ALLOWED["wave_tables"] = {*ALLOWED["estimation"], "project", "wave_tables"}
+ALLOWED["wave_folders"] |= {"wave_tables"}
 ALLOWED["simulate"] = {"errors", "schemas", "geography", "intake", "simulate"}
 
 

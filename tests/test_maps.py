@@ -131,6 +131,7 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "p_adjusted": 0.0002,
         "n": 4300,
         "n_dropped": 12,
+        "not_in_wave": None,
         "psus": 380,
         "df": 300,
     }

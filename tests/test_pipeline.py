@@ -121,6 +121,59 @@ def test_a_run_that_fails_half_way_changes_nothing_public(
         assert after[small_project.table(name, None)] == before[small_project.table(name, None)], name
 
 
+def test_a_wave_that_fails_a_quality_check_stops_before_its_estimates(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    """Two interviews of one household: the wave stops with its page, and goes on once the finding has a remedy."""
+    folder = small_project.waves / WAVE
+    answers = small_answers().assign(hh=range(600))
+    answers.loc[answers["id"] == 1, "hh"] = 0
+    declared = SMALL_WAVE + "fieldwork: {household: [hh]}\n"
+    write_small_wave(folder, answers, declared)
+    (failure,) = run()
+    assert failure.asset == "quality_page"
+    assert "quality check unique_ids" in failure.cause
+    assert "household (psu, hh)" in failure.cause
+    page = (small_project.quality_folder(WAVE) / "index.html").read_text(encoding="utf-8")
+    assert "household (psu, hh)" in page
+    assert not small_project.table("psu_totals", WAVE).exists()
+    assert len(pd.read_parquet(small_project.table("published_estimates", None))) == 0
+    rows = pd.read_parquet(small_project.table("wave_quality_rows", WAVE)).query("check == 'unique_ids'")
+    assert rows["source_row"].tolist() == [1, 2]
+
+    remedy = "{check: unique_ids, reason: sent twice, drop_repeats: {columns: [psu, hh]}}"
+    write_small_wave(folder, answers, declared + f"remedies: [{remedy}]\n")
+    assert run() == []
+    assert pd.read_parquet(small_project.table("wave_remedies", WAVE))["rows"].tolist() == [1]
+    assert len(pd.read_parquet(small_project.table("responses", WAVE))) == 599
+    page = (small_project.quality_folder(WAVE) / "index.html").read_text(encoding="utf-8")
+    assert "sent twice" in page
+
+
+def test_a_wave_is_compared_with_its_predecessor_which_runs_first(small_project: Project) -> None:
+    later = SMALL_WAVE.replace("id: small-2021", "id: a-2024\npredecessor: small-2021")
+    folder = write_small_wave(small_project.waves / "a-2024", small_answers(seed=5), later)
+    assert runner.run_waves(small_project, ["a-2024", WAVE], lambda *_: None) == []
+    review = pd.read_parquet(small_project.table("estimate_review", "a-2024"))
+    assert review["verdict"].tolist() == ["pass"]
+    assert "10 estimates compared with small-2021" in review["message"].iloc[0]
+
+    # A scale turned round and not declared stops the wave, although its map would put it right.
+    turned = later.replace("{1: bad, 2: fair, 3: good}", "{1: good, 2: fair, 3: bad}")
+    answers = small_answers(seed=5)
+    write_small_wave(folder, answers.assign(q1=4 - answers["q1"]), turned)
+    (failure,) = runner.run_waves(small_project, ["a-2024"], lambda *_: None)
+    assert failure.asset == "quality_page"
+    assert "codebook_drift" in failure.cause
+    assert "service" in failure.cause
+    declared = "comparability: {service: {verdict: recoded, reason: printed the other way round}}\n"
+    write_small_wave(folder, answers.assign(q1=4 - answers["q1"]), turned + declared)
+    assert runner.run_waves(small_project, ["a-2024"], lambda *_: None) == []
+    changes = pd.read_parquet(small_project.table("codebook_changes", "a-2024"))
+    assert set(changes["variable"]) == {"service"}
+    assert set(changes["verdict"]) == {"recoded"}
+
+
 def test_simulated_waves_are_ranked_apart_and_marked_in_every_public_table(
     small_project: Project, run: Callable[[], list[runner.RunFailure]]
 ) -> None:
@@ -193,7 +246,7 @@ def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[],
     with runner.open_instance(small_project) as instance:
         some = {"instance": instance, "partition_key": WAVE, "raise_on_error": False}
         assert job.execute_in_process(asset_selection=[dg.AssetKey("raw_responses")], **some).success
-        mixed = job.execute_in_process(asset_selection=[dg.AssetKey("wave_quality")], **some)
+        mixed = job.execute_in_process(asset_selection=[dg.AssetKey("design_psus")], **some)
         wave = small_project.waves / WAVE / "wave.yml"
         wave.write_text(wave.read_text().replace("Small survey", "Another survey"))
         edited = job.execute_in_process(asset_selection=[dg.AssetKey("responses")], **some)
@@ -382,6 +435,6 @@ def test_the_sensor_leaves_waves_alone_that_were_made_from_what_is_there(
 def test_every_table_asset_has_a_blocking_check_of_its_contract() -> None:
     defs = build_defs(Path("."))
     keys = {check.asset_key.to_user_string() for check in defs.resolve_asset_graph().asset_check_keys}
-    assert keys == set(TABLES)
+    assert keys == {*TABLES, "quality_page"}
     specs = [spec for asset in defs.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     assert all(spec.blocking for spec in specs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import narwhals as nw
 import pandas as pd
 
@@ -14,15 +16,17 @@ from perception.schemas import TABLES, conform
 
 
 def wave_drivers(responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
-    """Table `drivers` of a wave: the effects of every declared model whose outcome the wave has.
+    """Table `drivers` of a wave: the effects of every declared model whose outcome and any driver the wave has.
 
-    Predictors that the wave does not have are an InputError, as is a model that cannot be fitted; all at once.
+    Predictors that the wave does not have are left out of the model and named in `not_in_wave`: effects of models with
+    other predictors do not compare. InputError lists every model that cannot be fitted.
     """
     available = instrument.available_indicators(responses.columns)
     effects: list[pd.DataFrame] = []
     problems: list[Problem] = []
     for name, model in instrument.driver_models.items():
-        if model.outcome in available:
+        drivers_there = any(_is_available(predictor, responses, instrument) for predictor in model.drivers)
+        if model.outcome in available and drivers_there:
             try:
                 effects.append(_model_effects(name, model, responses, design_psus, instrument))
             except InputError as error:
@@ -38,20 +42,19 @@ def _model_effects(
 ) -> pd.DataFrame:
     wave = str(responses["wave"].iloc[0])
     where = f"wave {wave}, driver model {name} of instrument {instrument.id}"
-    remedy = "Take it out of the model, or map its questions in wave.yml."
-    lacking = [p.variable for _, p in model.predictors() if not _is_available(p, responses, instrument)]
-    if lacking:
-        raise InputError(Problem(where, f"the wave does not have {variable}", remedy) for variable in lacking)
+    there = [(kind, p) for kind, p in model.predictors() if _is_available(p, responses, instrument)]
+    known = {predictor.variable for _, predictor in there}
+    lacking = [_label(p.variable, instrument) for _, p in model.predictors() if p.variable not in known]
     outcome = indicator_values(instrument.indicators[model.outcome], responses)
-    predictors = pd.DataFrame({p.variable: _answers(p, responses, instrument) for _, p in model.predictors()})
+    predictors = pd.DataFrame({p.variable: _answers(p, responses, instrument) for _, p in there})
     complete = outcome.notna() & predictors.notna().all(axis=1)
-    for _, predictor in model.predictors():
+    for _, predictor in there:
         if isinstance(predictors[predictor.variable].dtype, pd.CategoricalDtype):
             predictors[predictor.variable] = _reference_first(predictor, predictors[predictor.variable], complete)
     fit = driver_effects(
         outcome,
         predictors,
-        {predictor.variable: kind for kind, predictor in model.predictors()},
+        {predictor.variable: kind for kind, predictor in there},
         weights=responses["weight"],
         strata=responses["psu"].map(design_psus.set_index("psu")["variance_stratum"]),
         psu=responses["psu"],
@@ -59,7 +62,8 @@ def _model_effects(
         where=where,
     )
     labels = fit.effects["driver"].map(lambda variable: _label(variable, instrument))
-    return fit.effects.assign(wave=wave, model=name, outcome=model.outcome, label=labels, n_dropped=fit.n_dropped)
+    facts: dict[str, Any] = {"wave": wave, "model": name, "outcome": model.outcome, "n_dropped": fit.n_dropped}
+    return fit.effects.assign(**facts, label=labels, not_in_wave="; ".join(lacking) or None)
 
 
 def _label(variable: str, instrument: Instrument) -> str:
@@ -96,6 +100,7 @@ def _answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrume
         scale = AGE_GROUPS if variable == "age_group" else instrument.scale(variable)
     if not scale:
         return values.astype("float64")
+    values = values.astype("str")
     if predictor.form == "score":
         return values.map({category: float(place) for place, category in enumerate(scale)}).astype("float64")
     return pd.Series(pd.Categorical(values.where(values.isin(scale)), categories=list(scale)), index=values.index)

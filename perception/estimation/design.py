@@ -1,4 +1,5 @@
-"""The sample design: every sampled PSU, its variance stratum, and the covariance of weighted scores under it.
+"""The sample design: every sampled PSU, its variance stratum, and the covariance of weighted scores under it, also
+when the weights were calibrated.
 
 Everything here is about PSUs and strata; what the scores are (a domain share, a regression) is decided elsewhere.
 """
@@ -48,18 +49,18 @@ class Design:
         (R survey's lonely.psu="adjust").
         """
         totals, means, weights, mean_weights = self._pieces(scores)
-        within = (totals.T @ sparse.diags_array(weights) @ totals).toarray()
-        between = (means.T @ sparse.diags_array(mean_weights) @ means).toarray()
-        return np.asarray(within - between, dtype=np.float64)
+        covariance = totals.T @ (sparse.diags_array(weights) @ totals)
+        covariance = covariance - means.T @ (sparse.diags_array(mean_weights) @ means)
+        return np.asarray(covariance.toarray() if sparse.issparse(covariance) else covariance, dtype=np.float64)
 
     def variances(self, scores: Any) -> NDArray[np.float64]:
         """Diagonal of `covariance` (k), without forming the whole matrix."""
         totals, means, weights, mean_weights = self._pieces(scores)
-        variance = totals.power(2).T @ weights - means.power(2).T @ mean_weights
+        variance = (totals * totals).T @ weights - (means * means).T @ mean_weights
         return np.maximum(np.asarray(variance, dtype=np.float64), 0.0)
 
     def _pieces(self, scores: Any) -> tuple[Any, Any, NDArray[np.float64], NDArray[np.float64]]:
-        totals = sparse.csc_array(scores)
+        totals = sparse.csc_array(scores) if sparse.issparse(scores) else np.asarray(scores, dtype=np.float64)
         sizes = self.stratum_sizes.astype(float)
         single = sizes == 1
         factors = np.where(single, 1.0, sizes / np.where(single, 1.0, sizes - 1.0))
@@ -67,8 +68,61 @@ class Design:
             (np.ones(len(self.stratum_codes)), (self.stratum_codes, np.arange(len(self.stratum_codes)))),
             shape=(len(sizes), len(self.stratum_codes)),
         )
-        sums = sparse.csc_array(membership @ totals)
-        return totals, sums, factors[self.stratum_codes], np.where(single, 0.0, factors / sizes)
+        return totals, membership @ totals, factors[self.stratum_codes], np.where(single, 0.0, factors / sizes)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What variances must know of calibrated weights w: the auxiliaries a that they were made to reproduce.
+
+    `auxiliaries` is n_psus x k (sparse, rows as `Design.psus`): the sum of w a over all responses of each PSU, whether
+    or not they are in a domain. `inverse` is a generalised inverse (k x k) of the sum of d a a', with d the weights
+    before calibration.
+    """
+
+    auxiliaries: Any
+    inverse: NDArray[np.float64]
+
+    def residuals(self, scores: Any, products: Any) -> NDArray[np.float64]:
+        """PSU totals of w (u - a'B), B the regression of the scores u on a in the metric of d.
+
+        `scores` (n_psus x m) are the PSU totals of w u, `products` (k x m) the sums of d a u; both dense or sparse.
+        Their `Design.variances` are those of a calibration estimator (Deville and Särndal 1992): linear calibration
+        and raking alike, and post-stratification as the case of one margin. d is taken as given: what the adjustment
+        for non-response adds or takes away is left out.
+        """
+        return np.asarray(scores - self.auxiliaries @ (self.inverse @ products), dtype=np.float64)
+
+
+def calibration(
+    design: Design, psu_rows: ArrayLike, weights: ArrayLike, uncalibrated: ArrayLike, auxiliaries: Any
+) -> Calibration:
+    """The `Calibration` of rows that are respondents, or cells in which all have the same auxiliaries.
+
+    `psu_rows` are their places in `design.psus`, `weights` and `uncalibrated` their (sums of) weights after and before,
+    `auxiliaries` rows x k.
+    """
+    known = sparse.csr_array(auxiliaries)
+    after, before = (np.asarray(values, dtype=np.float64) for values in (weights, uncalibrated))
+    placed = sparse.csr_array((after, (np.asarray(psu_rows), np.arange(len(after)))), (len(design.psus), len(after)))
+    gram = (known.T @ (sparse.diags_array(before) @ known)).toarray()
+    return Calibration(placed @ known, generalised_inverse(gram))
+
+
+def generalised_inverse(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a matrix of cross-products, of which columns may be redundant (two margins share their total).
+
+    Each column is first brought to length one, so that what counts as redundant does not hang on units; blocks of
+    columns that have nothing in common (margins by district) are inverted one by one.
+    """
+    lengths = np.sqrt(np.diag(gram))
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    scaled, inverse = scale[:, None] * gram * scale, np.zeros_like(gram)
+    blocks, block = sparse.csgraph.connected_components(sparse.csr_array(gram), directed=False)
+    for number in range(blocks):
+        rows = np.ix_(block == number, block == number)
+        inverse[rows] = np.linalg.pinv(scaled[rows], rtol=1e-10, hermitian=True)
+    return np.asarray(scale[:, None] * inverse * scale, dtype=np.float64)
 
 
 def design_from_psus(design_psus: pd.DataFrame) -> Design:
@@ -81,8 +135,12 @@ def design_from_psus(design_psus: pd.DataFrame) -> Design:
 
 
 def design_psus(raw: pd.DataFrame, responses: pd.DataFrame, wave: Wave, units: pd.DataFrame) -> pd.DataFrame:
-    """Table `design_psus` of a wave, from its raw rows (sampled PSUs) and its responses; `units` are its districts."""
-    sampled = sampled_psus(raw, wave, responses).assign(population_psus=None)
+    """Table `design_psus` of a wave, from its raw rows (sampled PSUs) and its responses; `units` are its districts.
+
+    Places are null: interview coordinates get no further than the checks, unless the wave asks for displaced centres
+    (`perception.geography.displacement`).
+    """
+    sampled = sampled_psus(raw, wave, responses).assign(population_psus=None, longitude=np.nan, latitude=np.nan)
     return conform(assign_variance_strata(sampled, units, wave.design.single_psu, wave.id), "design_psus")
 
 

@@ -5,8 +5,9 @@ No respondent is read here, and nothing is withheld: that is `publication`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from perception.estimation.design import Design, design_from_psus
+from perception.estimation.design import Calibration, Design, calibration, design_from_psus
 from perception.estimation.intervals import intervals
 from perception.schemas import conform
 
+Dimensions = Sequence[tuple[str, ...]]
 UNIT_COLUMNS = {"district": "district_id", "division": "division_id", "province": "province_id", "all": None}
-DOMAIN_DIMENSIONS: tuple[tuple[str, ...], ...] = ((), ("sex",), ("urban",), ("age_group",), ("sex", "urban"))
+DOMAIN_DIMENSIONS: Dimensions = ((), ("sex",), ("urban",), ("age_group",), ("sex", "urban"))
 _SUMMED = [
     "n",
     "n_positive",
@@ -36,31 +38,111 @@ _SUMMED = [
 _DOMAIN_KEY = ["indicator", "level", "unit_id", "domain"]
 
 
-def domain_cells(totals: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+_BACKGROUND = ["district_id", "sex", "urban", "age_group"]
+
+
+def domain_dimensions(totals: pd.DataFrame) -> Dimensions:
+    """The dimensions that make domains in a wave: those in which it has at least two categories."""
+    return [dimensions for dimensions in DOMAIN_DIMENSIONS if all(totals[name].nunique() > 1 for name in dimensions)]
+
+
+def domain_cells(totals: pd.DataFrame, units: pd.DataFrame, dimensions: Dimensions | None = None) -> pd.DataFrame:
     """PSU totals summed to every level, unit and domain: one row per indicator, level, unit_id, domain and psu.
 
-    `units` gives division_id and province_id of each district_id. A dimension in which a wave has fewer than two
-    categories makes no domains.
+    `units` gives division_id and province_id of each district_id; `dimensions` are those of `totals` when not given.
     """
-    placed = totals.merge(
+    return _by_domain(totals, units, dimensions or domain_dimensions(totals), ["indicator", "psu"], _SUMMED)
+
+
+def _by_domain(
+    frame: pd.DataFrame, units: pd.DataFrame, dimensions: Dimensions, key: list[str], summed: list[str]
+) -> pd.DataFrame:
+    """Sums of columns of `frame` by `key`, level, unit_id and domain.
+
+    A row that lacks a dimension is in none of its domains. Groups are formed from numbers instead of texts: several
+    times faster than twenty groupings by five text columns.
+    """
+    columns = [column for column in UNIT_COLUMNS.values() if column]
+    placed = frame.merge(units[columns], on="district_id", how="left", validate="m:1").assign(all="all")
+    names = dict.fromkeys([*key, *columns, "all", *(name for group in dimensions for name in group)])
+    coded = {name: pd.factorize(placed[name]) for name in names}
+    values = placed[summed].to_numpy(float)
+    places: list[tuple[str, str, str]] = []
+    sums, keys, numbers = [], [], []
+    for group, (level, column) in product(dimensions, UNIT_COLUMNS.items()):
+        by = [*key, column or "all", *group]
+        shape = tuple(len(coded[name][1]) for name in by)
+        known = np.all([coded[name][0] >= 0 for name in by], axis=0)
+        if not known.any():
+            continue
+        number, found = pd.factorize(np.ravel_multi_index([coded[name][0][known] for name in by], shape))
+        membership = sparse.csr_array((np.ones(len(number)), (number, np.arange(len(number)))))
+        sums.append(membership @ values[known])
+        codes = np.unravel_index(found, shape)
+        keys.append(codes[: len(key)])
+        numbers.append(np.ravel_multi_index(codes[len(key) :], shape[len(key) :]) + len(places))
+        for unit, *categories in product(*(coded[name][1] for name in by[len(key) :])):
+            domain = ",".join(map("=".join, zip(group, categories, strict=True)))
+            places.append((level, unit, domain or "all"))
+    table = pd.DataFrame(places, columns=_DOMAIN_KEY[1:], dtype="str").take(np.concatenate(numbers))
+    for name, codes in zip(key, np.concatenate(keys, axis=1), strict=True):
+        table[name] = pd.Categorical.from_codes(codes, coded[name][1])
+    return table.reset_index(drop=True).join(pd.DataFrame(np.vstack(sums), columns=summed))
+
+
+@dataclass(frozen=True)
+class CalibratedCells:
+    """The calibration of a wave, and what domains need to find the regression of their scores on its margins.
+
+    Cells combine district, sex, urban and age_group. `auxiliaries` is cells x margin categories (0/1, sparse), `places`
+    says which cells (column `cell`) a level, unit_id and domain has, `sums` has sum_dx and sum_dy by indicator and
+    cell.
+    """
+
+    calibration: Calibration
+    auxiliaries: Any
+    places: pd.DataFrame
+    sums: pd.DataFrame
+
+    def products(self, domains: pd.DataFrame, ratio: NDArray[np.float64], over: NDArray[np.float64]) -> Any:
+        """Sums of d a (y - ratio x) / over in each domain: margin categories x domains, sparse."""
+        pairs = domains[_DOMAIN_KEY].assign(number=range(len(domains))).merge(self.places, on=_DOMAIN_KEY[1:])
+        pairs = pairs.merge(self.sums, on=["indicator", "cell"])
+        number = pairs["number"].to_numpy()
+        values = (pairs["sum_dy"].to_numpy() - ratio[number] * pairs["sum_dx"].to_numpy()) / over[number]
+        shape = (self.auxiliaries.shape[0], len(domains))
+        return self.auxiliaries.T @ sparse.csc_array((values, (pairs["cell"].to_numpy(), number)), shape)
+
+
+def calibrated_cells(
+    calibration_totals: pd.DataFrame,
+    rake: Sequence[Sequence[str]],
+    totals: pd.DataFrame,
+    units: pd.DataFrame,
+    design: Design,
+) -> CalibratedCells:
+    """What `domain_estimates` needs to know about weights raked to the margins `rake` (each a list of columns).
+
+    `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts.
+    """
+    placed = calibration_totals.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
     )
-    parts = []
-    for dimensions in DOMAIN_DIMENSIONS:
-        if any(placed[dimension].nunique() < 2 for dimension in dimensions):
-            continue
-        known = placed.dropna(subset=list(dimensions))
-        labels = [dimension + "=" + known[dimension] for dimension in dimensions]
-        domain = reduce(lambda text, label: text + "," + label, labels) if labels else "all"
-        for level, column in UNIT_COLUMNS.items():
-            unit = known[column] if column else "all"
-            part = known.assign(level=level, unit_id=unit, domain=domain)
-            parts.append(part.groupby([*_DOMAIN_KEY, "psu"], observed=True, sort=False)[_SUMMED].sum().reset_index())
-    return pd.concat(parts, ignore_index=True)
+    cell = placed.groupby(_BACKGROUND, dropna=False).ngroup()
+    cells = placed.assign(cell=cell).drop_duplicates("cell").sort_values("cell", ignore_index=True)
+    blocks = [sparse.csr_array(pd.get_dummies(cells.groupby(list(margin)).ngroup(), dtype=float)) for margin in rake]
+    auxiliaries = sparse.hstack(blocks, format="csr")
+    psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])[placed["psu"]]
+    fitted = calibration(design, psu_rows, placed["sum_w"], placed["sum_d"], auxiliaries[cell.to_numpy()])
+    known = cells[[*_BACKGROUND, "cell"]].assign(rows=1)
+    places = _by_domain(known, units, domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
+    sums = totals.merge(known, on=_BACKGROUND, validate="m:1")
+    sums = sums.groupby(["indicator", "cell"], sort=False)[["sum_dx", "sum_dy"]].sum().reset_index()
+    return CalibratedCells(fitted, auxiliaries, places.drop(columns="rows"), sums)
 
 
-def _scores(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Any, pd.DataFrame]:
-    """Domain sums, the sparse PSU x domain matrix of linearised scores, and the cells with their domain number."""
+def _domain_sums(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sums of each domain with its key, and the cells with their domain's number and their PSU's row."""
     psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])
     cells = cells.assign(
         domain_number=cells.groupby(_DOMAIN_KEY, sort=False).ngroup(), psu_row=psu_rows.reindex(cells["psu"]).to_numpy()
@@ -72,50 +154,64 @@ def _scores(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Any, pd.
     grouped = cells.groupby("domain_number")
     sums = grouped[_SUMMED].sum()
     sums[_DOMAIN_KEY] = grouped[_DOMAIN_KEY].first()
-    ratio = (sums["sum_wy"] / sums["sum_wx"]).to_numpy()
+    return sums, cells.astype({"psu_row": int})
+
+
+def _scores(
+    sums: pd.DataFrame,
+    cells: pd.DataFrame,
+    design: Design,
+    calibrated: CalibratedCells | None,
+    ratio: NDArray[np.float64],
+    over: NDArray[np.float64],
+) -> Any:
+    """PSU x domain totals of w (y - ratio x) / over, less what the calibration explains of them."""
     number = cells["domain_number"].to_numpy()
-    linearised = (cells["sum_wy"].to_numpy() - ratio[number] * cells["sum_wx"].to_numpy()) / sums["sum_wx"].to_numpy()[
-        number
-    ]
-    return sums, _matrix(linearised, cells, design, len(sums)), cells
+    values = (cells["sum_wy"].to_numpy() - ratio[number] * cells["sum_wx"].to_numpy()) / over[number]
+    scores = sparse.csc_array((values, (cells["psu_row"], number)), shape=(len(design.psus), len(sums)))
+    if calibrated is None:
+        return scores
+    return calibrated.calibration.residuals(scores, calibrated.products(sums, ratio, over))
 
 
-def _matrix(values: NDArray[np.float64], cells: pd.DataFrame, design: Design, columns: int) -> Any:
-    return sparse.csc_array(
-        (values, (cells["psu_row"].astype(int), cells["domain_number"])), shape=(len(design.psus), columns)
-    )
-
-
-def domain_covariance(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+def domain_covariance(
+    cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Ratio estimates of the domains in `cells` and their full covariance matrix, in one go.
 
     Returns a frame (indicator, level, unit_id, domain, estimate) of k rows and the k x k covariance, for contrasts.
     """
-    sums, scores, _ = _scores(cells, design)
-    return sums[_DOMAIN_KEY].assign(estimate=sums["sum_wy"] / sums["sum_wx"]), design.covariance(scores)
+    sums, numbered = _domain_sums(cells, design)
+    wx = sums["sum_wx"].to_numpy(float)
+    estimate = sums["sum_wy"].to_numpy(float) / wx
+    scores = _scores(sums, numbered, design, calibrated, estimate, wx)
+    return sums[_DOMAIN_KEY].assign(estimate=estimate), design.covariance(scores)
 
 
-def domain_totals(cells: pd.DataFrame, design: Design) -> pd.DataFrame:
+def domain_totals(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None) -> pd.DataFrame:
     """Weighted totals of y by domain: indicator, level, unit_id, domain, estimate, se (units of y x weight)."""
-    sums, _, numbered = _scores(cells, design)
-    scores = _matrix(cells["sum_wy"].to_numpy(), numbered, design, len(sums))
+    sums, numbered = _domain_sums(cells, design)
+    scores = _scores(sums, numbered, design, calibrated, np.zeros(len(sums)), np.ones(len(sums)))
     return sums[_DOMAIN_KEY].assign(estimate=sums["sum_wy"], se=np.sqrt(design.variances(scores)))
 
 
-def domain_estimates(cells: pd.DataFrame, design: Design, kinds: Mapping[str, str]) -> pd.DataFrame:
+def domain_estimates(
+    cells: pd.DataFrame, design: Design, kinds: Mapping[str, str], calibrated: CalibratedCells | None = None
+) -> pd.DataFrame:
     """Estimates with SE, interval and sample size of every domain in `cells` that has a valid answer.
 
-    `kinds` says of each indicator whether it is a `share` or a `mean`. deff compares with sampling with replacement
-    (R's deff="replace"); it is null where all answers agree, and n_eff is then n over the pooled deff of the indicator
-    at that level (over Kish's deff where no unit has one). Sources: Woodruff 1971 (linearisation), Korn and Graubard
-    1998 (df, intervals), Kish 1965 (deff).
+    `kinds` says of each indicator whether it is a `share` or a `mean`; `calibrated` is given when weights were raked.
+    deff compares with sampling with replacement and the same weights (R's deff="replace", so what calibration gains
+    shows in it); it is null where all answers agree, and n_eff is then n over the pooled deff of the indicator at that
+    level (over Kish's deff where no unit has one). Sources: Woodruff 1971 (linearisation), Deville and Särndal 1992
+    (calibration), Korn and Graubard 1998 (df, intervals), Kish 1965 (deff).
     """
-    sums, scores, numbered = _scores(cells[cells["n"] > 0], design)
+    sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
     n, w, wx = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx"))
     estimate = sums["sum_wy"].to_numpy() / wx
-    variance = design.variances(scores)
+    variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
 
-    strata = numbered.assign(stratum=design.stratum_codes[numbered["psu_row"].astype(int)]).groupby("domain_number")
+    strata = numbered.assign(stratum=design.stratum_codes[numbered["psu_row"]]).groupby("domain_number")
     psus = strata["psu_row"].nunique().to_numpy()
     df = psus - strata["stratum"].nunique().to_numpy()
 
@@ -169,10 +265,29 @@ def _nonresponse(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def district_estimates(
-    totals: pd.DataFrame, design_psus: pd.DataFrame, units: pd.DataFrame, indicators: pd.DataFrame
+    totals: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    units: pd.DataFrame,
+    indicators: pd.DataFrame,
+    calibration_totals: pd.DataFrame | None = None,
+    rake: Sequence[Sequence[str]] = (),
 ) -> pd.DataFrame:
-    """Table `district_estimates` of one wave, from `psu_totals`, `design_psus`, its districts and `indicators`."""
+    """Table `district_estimates` of one wave, from `psu_totals`, `design_psus`, its districts and `indicators`.
+
+    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml. Indicators
+    are estimated one after another, which keeps memory at that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
+    """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
-    estimates = domain_estimates(domain_cells(totals, units), design_from_psus(design_psus), kinds)
+    design, dimensions = design_from_psus(design_psus), domain_dimensions(totals)
+    calibrated = None
+    if calibration_totals is not None and len(calibration_totals):
+        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
+    answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
+    estimates = pd.concat(
+        [
+            domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated)
+            for _, part in answered.groupby("indicator")
+        ]
+    )
     estimates.insert(0, "wave", totals["wave"].iloc[0])
     return conform(estimates.sort_values(_DOMAIN_KEY), "district_estimates")

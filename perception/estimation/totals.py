@@ -14,15 +14,18 @@ from typing import Any
 
 import duckdb
 import narwhals as nw
+import numpy as np
 import pandas as pd
 
 from perception.intake.declarations import REASON_SUFFIX, REASONS
 from perception.intake.instrument import Indicator, Instrument
-from perception.schemas import conform
+from perception.intake.wave_file import Wave
+from perception.schemas import TABLES, conform
 
 CELL = ("district_id", "sex", "urban", "age_group", "stratum", "psu")
 _COUNTS = ("n", "n_positive", "n_dont_know", "n_refused")
 _SUMS = ("sum_w", "sum_w2", "sum_wx", "sum_wy", "sum_wx2", "sum_wxy", "sum_wy2")
+_UNCALIBRATED_SUMS = ("sum_dx", "sum_dy")
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,18 @@ def indicator_quantity(indicator: Indicator) -> Quantity:
     return Quantity(valid, y, None, dont_know, refused)
 
 
-def totals(frame: Any, quantities: Mapping[str, Quantity], by: Sequence[str], weight: str = "weight") -> pd.DataFrame:
+def totals(
+    frame: Any,
+    quantities: Mapping[str, Quantity],
+    by: Sequence[str],
+    weight: str = "weight",
+    uncalibrated: str | None = None,
+) -> pd.DataFrame:
     """Sums of each quantity within groups of `by`, in one pass over a lazy or eager native frame.
 
     Returns one row per indicator and group that has a valid, don't-know or refused answer: `indicator`, the columns of
-    `by`, and n, n_positive, n_dont_know, n_refused, sum_w, sum_w2, sum_wx, sum_wy, sum_wx2, sum_wxy, sum_wy2.
+    `by`, and n, n_positive, n_dont_know, n_refused, sum_w, sum_w2, sum_wx, sum_wy, sum_wx2, sum_wxy, sum_wy2; sum_dx
+    and sum_dy are sums with the weight before calibration, null when there is no such column.
     """
     table = nw.from_native(frame).lazy()
     w, one = nw.col(weight).cast(nw.Float64), nw.lit(1)
@@ -92,6 +102,10 @@ def totals(frame: Any, quantities: Mapping[str, Quantity], by: Sequence[str], we
             add(number, "sum_wx", valid, w * x)
             add(number, "sum_wx2", valid, w * x * x)
             add(number, "sum_wxy", valid, w * x * y)
+        if uncalibrated is not None:
+            d = nw.col(uncalibrated).cast(nw.Float64)
+            add(number, "sum_dx", valid, d if quantity.x is None else d * quantity.x.cast(nw.Float64))
+            add(number, "sum_dy", valid, d * y)
     # Terms first, plain sums after: engines without expressions inside aggregations then run the same code.
     summed = table.select(*by, **terms).group_by(*by).agg(*(nw.col(name).sum() for name in terms))
     wide: pd.DataFrame = summed.collect("pandas").to_native()
@@ -109,9 +123,11 @@ def _one_indicator(wide: pd.DataFrame, number: int, name: str, by: list[str]) ->
             part[count] = 0
     if "sum_wx" not in part:
         part = part.assign(sum_wx=part["sum_w"], sum_wx2=part["sum_w"], sum_wxy=part["sum_wy"])
+    if "sum_dx" not in part:
+        part = part.assign(sum_dx=np.nan, sum_dy=np.nan)
     part = part[(part["n"] + part["n_dont_know"] + part["n_refused"]) > 0]
     part.insert(0, "indicator", name)
-    return part[["indicator", *by, *_COUNTS, *_SUMS]]
+    return part[["indicator", *by, *_COUNTS, *_SUMS, *_UNCALIBRATED_SUMS]]
 
 
 def psu_totals(responses: Path, instrument: Instrument) -> pd.DataFrame:
@@ -120,5 +136,19 @@ def psu_totals(responses: Path, instrument: Instrument) -> pd.DataFrame:
         relation = connection.read_parquet(str(responses))
         indicators = instrument.available_indicators(relation.columns)
         quantities = {name: indicator_quantity(indicator) for name, indicator in indicators.items()}
-        summed = totals(relation, quantities, ["wave", *CELL])
+        built = relation.filter("uncalibrated_weight IS NOT NULL").limit(1).fetchall()
+        uncalibrated = "uncalibrated_weight" if built else None
+        summed = totals(relation, quantities, ["wave", *CELL], uncalibrated=uncalibrated)
     return conform(summed, "psu_totals")
+
+
+def calibration_totals(responses: Path, wave: Wave) -> pd.DataFrame:
+    """Table `calibration_totals` of a wave, from its responses as a Parquet file; empty when they were not raked."""
+    if wave.weighting is None or not wave.weighting.rake:
+        return conform(pd.DataFrame(columns=TABLES["calibration_totals"].names), "calibration_totals")
+    sums = {"sum_w": "weight", "sum_d": "uncalibrated_weight"}
+    with duckdb.connect() as connection:
+        table = nw.from_native(connection.read_parquet(str(responses)))
+        summed = table.group_by("wave", *CELL).agg(**{name: nw.col(column).sum() for name, column in sums.items()})
+        frame: pd.DataFrame = summed.collect("pandas").to_native()
+    return conform(frame.sort_values(list(CELL), ignore_index=True), "calibration_totals")

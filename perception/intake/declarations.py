@@ -4,7 +4,8 @@ background variables that every instrument knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +65,8 @@ class _UniqueKeyLoader(_FastLoader):  # type: ignore[misc, valid-type]
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a list or mapping", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice", key_node.start_mark
@@ -79,6 +82,9 @@ _UniqueKeyLoader.yaml_implicit_resolvers = {
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
+MOST_VALUES = 100_000
+"""Far more than any declaration has; aliases of aliases make billions of a few lines."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -89,11 +95,17 @@ def load_declaration(path: Path, model: type[Model]) -> Model:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise InputError([Problem(where, "the file does not exist", f"Create {path.name} there.")]) from None
+    except OSError as error:
+        remedy = f"Put a readable file {path.name} there."
+        raise InputError([Problem(where, f"cannot be read ({error.strerror})", remedy)]) from None
     except UnicodeDecodeError as error:
         raise InputError([Problem(where, f"is not UTF-8 text ({error.reason})", "Save it as UTF-8.")]) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a list as key, the 31st of February
         what = " ".join(str(error).split())
         raise InputError([Problem(where, f"is not valid YAML: {what}", "Correct the line named.")]) from None
+    if _values(content, {}) > MOST_VALUES:
+        remedy = "Write them out instead of with & and *."
+        raise InputError([Problem(where, "holds declarations inside each other without end", remedy)])
     if not isinstance(content, dict):
         raise InputError([Problem(where, "does not hold a mapping of keys", "See the examples in recipes/.")])
     if unprintable := [
@@ -105,6 +117,20 @@ def load_declaration(path: Path, model: type[Model]) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         raise InputError(_problem(where, detail) for detail in error.errors()) from None
+
+
+def _values(content: Any, known: dict[int, float]) -> float:
+    """How many values a declaration has once its aliases are written out; infinite where it holds itself or is deep."""
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in known:
+        known[id(content)] = math.inf  # until its parts are known: met among them, it holds itself
+        parts = [*content, *content.values()] if isinstance(content, dict) else content
+        try:
+            known[id(content)] = 1 + sum(_values(part, known) for part in parts)
+        except RecursionError:
+            return math.inf
+    return known[id(content)]
 
 
 def _texts(content: Any) -> Iterator[str]:

@@ -119,7 +119,11 @@ class DriverModel(Declaration):
 
 
 class Instrument(Declaration):
-    """A questionnaire: questions, indicators, driver models."""
+    """A questionnaire: questions, indicators, driver models.
+
+    `overall` is the question on satisfaction with everything, with which other scales are expected to go along;
+    `batteries` are blocks of questions on one scale, asked one after the other; `quality` sets thresholds of checks.
+    """
 
     id: Identifier
     title: Text
@@ -127,6 +131,9 @@ class Instrument(Declaration):
     questions: dict[Name, Question]
     indicators: dict[Name, Indicator]
     driver_models: dict[Name, DriverModel] = {}
+    overall: Name | None = None
+    batteries: dict[Name, Annotated[list[Name], Field(min_length=2)]] = {}
+    quality: dict[str, dict[str, float]] = {}
 
     def scale(self, variable: str) -> tuple[str, ...]:
         """The categories, in order, of a question or background variable; empty for a number."""
@@ -159,6 +166,14 @@ class Instrument(Declaration):
                 for name in self.indicators
                 if name in self.questions or name in BACKGROUND
             ),
+        ]
+        named = {"overall": [self.overall] if self.overall else []}
+        named |= {f"battery {name}": questions for name, questions in self.batteries.items()}
+        mistakes += [
+            f"{who}: {question} is not a question with categories"
+            for who, questions in named.items()
+            for question in questions
+            if question not in self.questions or question in numbers
         ]
         for name, indicator in self.indicators.items():
             asked = dict.fromkeys(indicator.questions, indicator.positive)

@@ -89,6 +89,7 @@ class Model:
     outcome: str
     n: str
     dropped: str
+    not_in_wave: str
     drivers: tuple[Effect, ...]
     controls: tuple[Effect, ...]
     points: str
@@ -219,6 +220,7 @@ def driver_models(rows: pd.DataFrame, labels: Mapping[str, str]) -> list[Model]:
                 outcome=labels.get(first["outcome"], _plain(first["outcome"])),
                 n=f"{int(first['n']):,}",
                 dropped=f"{int(first['n_dropped']):,}",
+                not_in_wave=first["not_in_wave"] if isinstance(first["not_in_wave"], str) else "",
                 drivers=effects["driver"],
                 controls=effects["control"],
                 points=f"{reach * 100:.0f}",

@@ -1,0 +1,127 @@
+"""Tables of one wave that take more than one station, for the assets and for `perception check` alike.
+
+What one station does alone is called there; nothing is read or written here but the wave's own files.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from perception.errors import InputError, Problem
+from perception.estimation import design, weighting
+from perception.geography import district_geometry
+from perception.geography.displacement import displaced_psus, displacement_rng
+from perception.intake import codebook, harmonise, quality
+from perception.intake.fieldwork import interviews
+from perception.intake.harmonise import counted_rows
+from perception.intake.quality import Interviews
+from perception.intake.raw import raw_responses
+from perception.intake.readers import read_table
+from perception.intake.remedies import remedied
+from perception.intake.wave_file import CENSUS
+from perception.intake.xlsform import form_labels, read_xlsform
+from perception.project import Project, WaveInputs, open_wave
+from perception.schemas import TABLES, conform
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+def responses(inputs: WaveInputs, raw: pd.DataFrame) -> pd.DataFrame:
+    """Table `responses` of a wave, with the weights that it keeps or builds."""
+    tidy = harmonise.responses(raw, inputs.wave, inputs.instrument, inputs.gazetteer)
+    return weighting.built_weights(tidy, raw, inputs.wave, inputs.folder, inputs.gazetteer, inputs.units)
+
+
+def wave_codebook(inputs: WaveInputs, raw: pd.DataFrame) -> pd.DataFrame:
+    """Table `wave_codebook` of a wave: what its files say, completed by its form where it has one."""
+    value_labels, column_labels = dict(raw.attrs["value_labels"]), dict(raw.attrs["column_labels"])
+    if inputs.wave.form is not None:
+        form = read_xlsform(inputs.folder / inputs.wave.form, f"{inputs.wave.id}/{inputs.wave.form}")
+        of_codes, of_columns = form_labels(form, raw.columns)
+        value_labels, column_labels = of_codes | value_labels, of_columns | column_labels
+    return codebook.wave_codebook(inputs.wave, list(raw.columns), value_labels, column_labels)
+
+
+def codebook_changes(project: Project, inputs: WaveInputs, after: pd.DataFrame) -> pd.DataFrame:
+    """Table `codebook_changes` of a wave whose codebook is `after`; empty without a predecessor.
+
+    InputError when the predecessor is not there, cannot be read or has another instrument.
+    """
+    wave = inputs.wave
+    if wave.predecessor is None:
+        return conform(pd.DataFrame(columns=TABLES["codebook_changes"].names), "codebook_changes")
+    place = f"{wave.id}/wave.yml, predecessor"
+    if wave.predecessor not in project.wave_ids():
+        remedy = "Put it in place with `perception add-wave`, or take `predecessor` out of wave.yml."
+        raise InputError([Problem(place, f"there is no wave {wave.predecessor} to compare with", remedy)])
+    before = open_wave(project, wave.predecessor)
+    if before.wave.instrument != wave.instrument:
+        what = f"{wave.predecessor} has the instrument {before.wave.instrument}, this wave {wave.instrument}"
+        raise InputError([Problem(place, what, "Name a wave of the same instrument.")])
+    raw = raw_responses(before.wave, before.folder)
+    return codebook.codebook_changes(wave_codebook(before, raw), after, wave, inputs.instrument)
+
+
+def estimate_review(
+    project: Project, inputs: WaveInputs, estimates: pd.DataFrame, changes: pd.DataFrame
+) -> pd.DataFrame:
+    """Table `estimate_review`: the wave's estimates against those of its predecessor's last complete run."""
+    before = inputs.wave.predecessor
+    file = project.complete_table("district_estimates", before) if before else None
+    evidence = Interviews(
+        inputs.wave,
+        inputs.instrument,
+        codebook_changes=changes,
+        estimates=estimates,
+        previous_estimates=pd.read_parquet(file) if file and file.exists() else None,
+    )
+    return quality.quality_tables(evidence, stage="estimates")[0]
+
+
+def design_psus(project: Project, inputs: WaveInputs, raw: pd.DataFrame, tidy: pd.DataFrame) -> pd.DataFrame:
+    """Table `design_psus` of a wave, with displaced centres where it keeps interview places."""
+    psus = design.design_psus(raw, tidy, inputs.wave, inputs.units)
+    fieldwork = inputs.wave.fieldwork
+    if fieldwork.gps is None or fieldwork.coordinates == "drop":
+        return psus
+    kept, _ = remedied(raw, inputs.wave)
+    counting = kept[counted_rows(kept, inputs.wave)]
+    places = interviews(counting, inputs.wave)[["latitude", "longitude"]].reset_index(drop=True).assign(psu=tidy["psu"])
+    shapes = district_shapes(project, inputs)
+    return conform(displaced_psus(psus, places, shapes, displacement_rng(places)), "design_psus")
+
+
+def district_shapes(project: Project, inputs: WaveInputs) -> gpd.GeoDataFrame:
+    """The shapes of the districts of the wave's vintage that the project has."""
+    return district_geometry(inputs.gazetteer, inputs.wave.geography.vintage, project.boundaries).shapes
+
+
+def quality_evidence(
+    project: Project,
+    inputs: WaveInputs,
+    raw: pd.DataFrame,
+    tidy: pd.DataFrame,
+    psus: pd.DataFrame,
+    changes: pd.DataFrame | None,
+) -> Interviews:
+    """What the quality checks of a wave look at: its rows after remedies, its tables and its further files."""
+    wave, margins = inputs.wave, None
+    if wave.weighting and wave.weighting.margins and wave.weighting.margins != CENSUS:
+        margins = read_table(inputs.folder / wave.weighting.margins, f"{wave.id}/{wave.weighting.margins}").frame
+    kept, _ = remedied(raw, wave)
+    return quality.gather(
+        kept.reset_index(drop=True),
+        tidy,
+        psus,
+        wave,
+        inputs.instrument,
+        folder=inputs.folder,
+        units=inputs.units,
+        shapes=partial(district_shapes, project, inputs),
+        margins=margins,
+        codebook_changes=changes,
+    )
