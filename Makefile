@@ -36,8 +36,8 @@ endif
 
 $(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
-	uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
 else
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps -e .
@@ -46,7 +46,7 @@ endif
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
 else
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
 endif

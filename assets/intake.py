@@ -1,13 +1,14 @@
 """Assets of one wave, from its folder to tidy responses with their codebook, weights, design and quality."""
 
+from pathlib import Path
+
 import dagster as dg
 import pandas as pd
 
 from assets.resources import ProjectResource
-from assets.tables import VERSION, table_asset
+from assets.tables import VERSION, empty_table, table_asset, tables_asset
 from perception import wave_tables
-from perception.estimation import weighting
-from perception.intake import describe, raw, remedies
+from perception.intake import describe, raw
 
 
 @table_asset(group="intake", per_wave=True)
@@ -19,10 +20,8 @@ def raw_responses(context: dg.AssetExecutionContext, project: ProjectResource) -
 
 
 @table_asset(group="intake", per_wave=True)
-def wave_codebook(
-    context: dg.AssetExecutionContext, project: ProjectResource, raw_responses: pd.DataFrame
-) -> pd.DataFrame:
-    return wave_tables.wave_codebook(project.wave(context.partition_key), raw_responses)
+def wave_codebook(context: dg.AssetExecutionContext, project: ProjectResource, raw_responses: Path) -> pd.DataFrame:
+    return wave_tables.wave_codebook(project.wave(context.partition_key), empty_table(raw_responses))
 
 
 @table_asset(group="intake", per_wave=True)
@@ -32,46 +31,23 @@ def codebook_changes(
     return wave_tables.codebook_changes(project.project, project.wave(context.partition_key), wave_codebook)
 
 
-@table_asset(group="intake", per_wave=True)
-def wave_remedies(
+@tables_asset("responses", "design_psus", "wave_remedies", "weights", group="intake", per_wave=True)
+def tidy_wave(
     context: dg.AssetExecutionContext, project: ProjectResource, raw_responses: pd.DataFrame
-) -> pd.DataFrame:
-    return remedies.remedied(raw_responses, project.wave(context.partition_key).wave)[1]
-
-
-@table_asset(group="intake", per_wave=True)
-def responses(context: dg.AssetExecutionContext, project: ProjectResource, raw_responses: pd.DataFrame) -> pd.DataFrame:
-    return wave_tables.responses(project.wave(context.partition_key), raw_responses)
-
-
-@table_asset(group="intake", per_wave=True)
-def weights(context: dg.AssetExecutionContext, project: ProjectResource, responses: pd.DataFrame) -> pd.DataFrame:
-    inputs = project.wave(context.partition_key)
-    return weighting.weight_steps(responses, inputs.wave, inputs.folder, inputs.gazetteer, inputs.units)
-
-
-@table_asset(group="intake", per_wave=True)
-def design_psus(
-    context: dg.AssetExecutionContext,
-    project: ProjectResource,
-    raw_responses: pd.DataFrame,
-    responses: pd.DataFrame,
-) -> pd.DataFrame:
-    return wave_tables.design_psus(project.project, project.wave(context.partition_key), raw_responses, responses)
+) -> tuple[pd.DataFrame, ...]:
+    return wave_tables.tidy_wave(project.project, project.wave(context.partition_key), raw_responses)
 
 
 @table_asset(group="intake", per_wave=True)
 def waves(
-    context: dg.AssetExecutionContext,
-    project: ProjectResource,
-    responses: pd.DataFrame,
-    design_psus: pd.DataFrame,
+    context: dg.AssetExecutionContext, project: ProjectResource, responses: Path, design_psus: pd.DataFrame
 ) -> pd.DataFrame:
-    inputs = project.wave(context.partition_key)
-    return describe.wave_facts(responses, design_psus, inputs.wave, responses.attrs[VERSION])
+    districts = pd.read_parquet(responses, columns=["district_id"])
+    version = str(design_psus.attrs[VERSION])
+    return describe.wave_facts(districts, design_psus, project.wave(context.partition_key).wave, version)
 
 
 @table_asset(group="intake", per_wave=True)
-def indicators(context: dg.AssetExecutionContext, project: ProjectResource, responses: pd.DataFrame) -> pd.DataFrame:
+def indicators(context: dg.AssetExecutionContext, project: ProjectResource, responses: Path) -> pd.DataFrame:
     inputs = project.wave(context.partition_key)
-    return describe.indicator_facts(responses, inputs.wave, inputs.instrument)
+    return describe.indicator_facts(empty_table(responses), inputs.wave, inputs.instrument)

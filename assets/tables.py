@@ -122,6 +122,14 @@ def refuse_a_changed_wave(project: ProjectResource, wave: str, version: str) -> 
         )
 
 
+def empty_table(file: Path) -> pd.DataFrame:
+    """The columns and attributes of a stored table, without its rows."""
+    schema = pq.read_schema(file)
+    frame: pd.DataFrame = schema.empty_table().to_pandas()
+    frame.attrs = (schema.pandas_metadata or {}).get("attributes", {})
+    return frame
+
+
 def _version(value: Any) -> str | None:
     if isinstance(value, Path):
         return (pq.read_schema(value).pandas_metadata or {}).get("attributes", {}).get(VERSION)

@@ -39,10 +39,10 @@ with dg.DagsterInstance.ephemeral() as instance:
         dg.load_assets_from_modules([intake, quality]), resources=resources, partition_key="large", instance=instance,
         raise_on_error=False,
     )
-    starts = {e.step_key: e.timestamp for e in result.all_events if e.event_type_value == "STEP_START"}
     for event in result.all_events:
         if event.event_type_value == "STEP_SUCCESS":
-            print(f"  {event.step_key:<20} {event.timestamp - starts[event.step_key]:6.1f} s", flush=True)
+            seconds = event.event_specific_data.duration_ms / 1000
+            print(f"  {event.step_key:<20} {seconds:6.1f} s", flush=True)
         elif event.event_type_value == "STEP_FAILURE":
             print(event.message, event.step_failure_data.user_failure_data, flush=True)
     sys.exit(0 if result.success else 1)

@@ -36,6 +36,16 @@ def responses(inputs: WaveInputs, raw: pd.DataFrame) -> pd.DataFrame:
     return weighting.built_weights(tidy, raw, inputs.wave, inputs.folder, inputs.gazetteer, inputs.units)
 
 
+def tidy_wave(
+    project: Project, inputs: WaveInputs, raw: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tables `responses`, `design_psus`, `wave_remedies` and `weights` of a wave, from its raw responses."""
+    tidy = responses(inputs, raw)
+    _, log = remedied(raw, inputs.wave)
+    steps = weighting.weight_steps(tidy, inputs.wave, inputs.folder, inputs.gazetteer, inputs.units)
+    return tidy, design_psus(project, inputs, raw, tidy), log, steps
+
+
 def wave_codebook(inputs: WaveInputs, raw: pd.DataFrame) -> pd.DataFrame:
     """Table `wave_codebook` of a wave: what its files say, completed by its form where it has one."""
     value_labels, column_labels = dict(raw.attrs["value_labels"]), dict(raw.attrs["column_labels"])

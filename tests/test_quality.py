@@ -35,6 +35,7 @@ from perception.intake.quality.comparing import (
     nesting,
     polychoric,
 )
+from perception.intake.quality.duplicates import pair_weights
 from perception.intake.quality.evidence import Groups, crossed, groups
 from perception.intake.quality.register import Outcome
 from perception.intake.wave_file import Wave
@@ -554,6 +555,10 @@ def test_straight_lining_by_enumerator() -> None:
     answers = {name: np.where(own, "yes", list(AGREEMENT)[number % 4]) for number, name in enumerate(ITEMS)}
     done = run("straight_lining", survey(60, answers, {"enum": enumerator}, fieldwork={"enumerator": "enum"}))
     assert verdicts(done) == {"": "warn", "e1": "warn"}
+    own &= np.arange(60) < 24  # four of them
+    answers = {name: np.where(own, "yes", list(AGREEMENT)[number % 4]) for number, name in enumerate(ITEMS)}
+    done = run("straight_lining", survey(60, answers, {"enum": enumerator}, fieldwork={"enumerator": "enum"}))
+    assert verdicts(done) == {"": "warn"}
 
 
 def test_digit_heaping_is_reported_and_never_a_breach() -> None:
@@ -718,6 +723,27 @@ def test_near_duplicates_finds_copies_and_nothing_else() -> None:
     assert done.findings[0].value == 3
     assert listed(done) == {row for pair in planted for row in pair}
     assert "agrees in 95.0% of 40 questions with row 31" in done.rows[0].details
+    assert is_pass(alike(codes, quality={"near_duplicates": {"match": 0.96}}))
+    assert is_pass(alike(codes, quality={"near_duplicates": {"questions": 41}}))
+
+
+def test_a_pair_scores_the_log_likelihood_ratio_of_a_copy() -> None:
+    """Two questions in one district of four: shares 3/4 and 1/4, and 2/3 and 1/3 of the three who were asked."""
+    codes = np.array([[2, 2], [2, 3], [2, 2], [3, 0]], dtype=np.int16)
+    worth, given, chance = pair_weights(codes, np.zeros(4, dtype=np.intp))
+    same = {share: np.log((0.95 + 0.05 * share) / share) for share in (3 / 4, 1 / 4, 2 / 3, 1 / 3)}
+    changed = np.log(0.05)
+    expected = np.array(
+        [
+            [same[3 / 4] + same[2 / 3], same[3 / 4] + changed, same[3 / 4] + same[2 / 3], changed],
+            [same[3 / 4] + changed, same[3 / 4] + same[1 / 3], same[3 / 4] + changed, changed],
+            [same[3 / 4] + same[2 / 3], same[3 / 4] + changed, same[3 / 4] + same[2 / 3], changed],
+            [changed, changed, changed, same[1 / 4]],
+        ]
+    )
+    assert worth @ given.T == pytest.approx(expected, abs=1e-5)
+    own = (same[3 / 4] - changed) ** 2 * 3 / 16 + 3 / 4 * (same[2 / 3] - changed) ** 2 * 2 / 9
+    assert chance[0] == pytest.approx(np.sqrt(own + 1), abs=1e-5)
 
 
 def test_near_duplicates_by_different_enumerators_are_found_too() -> None:
@@ -983,6 +1009,9 @@ def test_gps() -> None:
     assert verdicts(done) == {"gps: district": "warn", "gps: psu": "warn", "gps: accuracy": "warn"}
     details = dict(zip([int(place) for place in done.rows[0].positions], done.rows[0].details, strict=True))
     assert details == {1: "7 km outside its district", 7: "accuracy 0", 11: "5.6 km from the middle of its PSU"}
+    east = {**raw, "lat": lat, "lon": [*lon[:11], 73.16]}  # 5.5 km
+    done = run("gps", survey(raw=east, fieldwork=field, further={"shapes": squares}))
+    assert "5.5 km from the middle of its PSU" in done.rows[0].details
     loose = survey(
         raw=raw, fieldwork=field, further={"shapes": squares}, quality={"gps": {"border_km": 8, "psu_km": 6}}
     )
@@ -1290,6 +1319,7 @@ def test_the_page_of_a_blocked_wave(tmp_path: Path) -> None:
     assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?\s*(?:https?:)?//", text)
     assert "<script" not in text
     assert 'href="follow-up.xlsx"' in text
+    assert all(f'<th scope="row">{unit}</th>' in text for unit in ("p0", "p7", "=2+3"))
 
 
 def test_the_page_of_a_wave_that_can_go_on(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -55,8 +56,15 @@ def load_gazetteer(reference: Path) -> Gazetteer:
     """Read and check the reference folder (`districts.csv`, `tehsils.csv`, `vintages.csv`, `tehsil_cells.csv`).
 
     Counts are persons or households (Int64, missing where the census has none), areas km².
-    Raises InputError with every missing file or column, or every broken row and reference, at once.
+    Raises InputError with every missing file or column, or every broken row and reference, at once. Files that have not
+    been touched since are not read again.
     """
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(reference.glob("*.csv"))]
+    return _load(reference, tuple(stamps))
+
+
+@lru_cache(maxsize=2)
+def _load(reference: Path, stamps: tuple[tuple[str, int, int], ...]) -> Gazetteer:
     problems: list[Problem] = []
     tables = {file: _read(reference / file, columns, problems) for file, columns in _COLUMNS.items()}
     if problems:

@@ -439,6 +439,8 @@ def _weights(rows: Rows) -> tuple[pd.Series, list[Problem]]:
 
 def combined_codes(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
     """The codes of several columns as one text; null where any is blank."""
+    if len(columns) == 1:
+        return code_keys(rows[columns[0]]).astype("str")
     group = rows.groupby(columns, dropna=False, observed=True, sort=False).ngroup().to_numpy()
     _, first = np.unique(group, return_index=True)  # texts are made once for each combination, not for each row
     combined = code_keys(rows[columns[0]].iloc[first]).astype("str")

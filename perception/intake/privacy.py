@@ -9,6 +9,8 @@ import pandas as pd
 
 LOOKED_AT = 20_000
 """Values of a column that are looked at, evenly spread over it."""
+FEW = 100
+"""Different values of which ten times as many rows show enough."""
 SHARE = 0.2
 """Share of a column's values from which a pattern counts; a few may look like anything."""
 
@@ -76,7 +78,8 @@ def looks_personal(column: str, values: pd.Series) -> str | None:
     """
     words = [word.lower() for word in _WORD.findall(column)]
     known = values.dropna()
-    sample = known.iloc[:: max(len(known) // LOOKED_AT, 1)]
+    few = isinstance(values.dtype, pd.CategoricalDtype) and len(values.cat.categories) <= FEW
+    sample = known.iloc[:: max(len(known) // (10 * FEW if few else LOOKED_AT), 1)]
     text = sample.astype("str").str.strip().str.replace(r"\.0$", "", regex=True)
     text = text[text != ""]
     return _by_name(words, text, sample) or _by_content(words, text)

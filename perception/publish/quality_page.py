@@ -25,6 +25,8 @@ VERDICTS = {"fail": "blocking", "hold": "on hold", "warn": "to look at", "pass":
 """Each verdict as a reader meets it, the gravest first."""
 GRAVITY = {verdict: place for place, verdict in enumerate(VERDICTS)}
 COUNTS = ("straight_lining", "near_duplicates", "odd_length")
+MOST_UNITS = 1_000
+"""Enumerators and PSUs on the page; the workbook has them all."""
 SHOWN, LONGEST = 4, 40
 """Findings of a check and rows of a table that are shown before the reader asks for more."""
 
@@ -97,8 +99,10 @@ def _page(tables: Mapping[str, pd.DataFrame]) -> str:
             for remedy in records(tables["wave_remedies"])
         ],
         "weights": [_weights(row) for row in records(tables["weights"])],
-        "enumerators": [_unit(row) for row in records(summary[summary["by"] == "enumerator"])],
-        "psus": [_unit(row) for row in records(summary[summary["by"] == "psu"])],
+        "enumerators": [_unit(row) for row in records(summary[summary["by"] == "enumerator"].head(MOST_UNITS))],
+        "psus": [_unit(row) for row in records(summary[summary["by"] == "psu"].head(MOST_UNITS))],
+        "more": f" The first {MOST_UNITS}; all are in the workbook.",
+        "most": MOST_UNITS,
         "register": CHECKS,
     }
     return environment.get_template("quality.html.j2").render(content)

@@ -72,6 +72,12 @@ def code_keys(values: pd.Series) -> pd.Series:
         codes = np.array([*(distinct.get(key, -1) for key in keys), -1])[values.cat.codes]  # -1, a blank, is the last
         categories = pd.Index(list(distinct), dtype="str")
         return pd.Series(pd.Categorical.from_codes(codes, categories), index=values.index, name=values.name)
+    if values.dtype == "str":  # as `code_key`, for a million different texts at once
+        text = values.str.strip().str.replace(f"^{_WHOLE_NUMBER.pattern}$", r"\1", regex=True)
+        foreign = text.notna() & ~text.str.isascii().astype(bool)
+        if foreign.any():
+            text[foreign] = text[foreign].map(code_key)
+        return text.mask(text == "")
     written = {value: code_key(value) for value in values.dropna().unique()}
     return values.map({value: key for value, key in written.items() if key}, na_action="ignore").astype("str")
 

@@ -169,7 +169,7 @@ class _Closest:
 
 
 def _closest(codes: NDArray[np.int16], part: Groups, district: Codes, rng: np.random.Generator) -> _Closest:
-    worth, given, chance = _weighed(codes, district)
+    worth, given, chance = pair_weights(codes, district)
     size = len(codes)
     found = _Closest(
         np.zeros(size, dtype=np.intp),
@@ -223,7 +223,7 @@ def _members(codes: Codes) -> Iterator[Codes]:
     yield from np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
 
 
-def _weighed(codes: NDArray[np.int16], district: Codes) -> tuple[Scores, Scores, Floats]:
+def pair_weights(codes: NDArray[np.int16], district: Codes) -> tuple[Scores, Scores, Floats]:
     """What each interview's answers are worth when another gives them, which answers it gives, and its scatter.
 
     The product of a row of the first with one of the second is the pair's log likelihood ratio; the scatter is the
