@@ -39,12 +39,16 @@ with dg.DagsterInstance.ephemeral() as instance:
         dg.load_assets_from_modules([intake, quality]), resources=resources, partition_key="large", instance=instance,
         raise_on_error=False,
     )
+    done = {}
     for event in result.all_events:
         if event.event_type_value == "STEP_SUCCESS":
             seconds = event.event_specific_data.duration_ms / 1000
+            done[event.step_key] = seconds
             print(f"  {event.step_key:<20} {seconds:6.1f} s", flush=True)
         elif event.event_type_value == "STEP_FAILURE":
             print(event.message, event.step_failure_data.user_failure_data, flush=True)
+    gate = done.get("quality_checks", 0) + done.get("quality_page", 0)
+    print(f"  to tidy responses {sum(done.values()) - gate:.1f} s, quality gate with its page {gate:.1f} s", flush=True)
     sys.exit(0 if result.success else 1)
 """
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
 from perception.project import Project
 from perception.schemas import TABLES, conform
 
 PREVIEW_ROWS = 10
+ROW_GROUP = 1 << 20
+"""Rows; tables are read whole, so that small groups and statistics would only cost time."""
 
 
 class ParquetTables(dg.ConfigurableIOManager):
@@ -33,7 +36,7 @@ class ParquetTables(dg.ConfigurableIOManager):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{context.run_id}")
         try:
-            obj.to_parquet(aside, index=False)
+            obj.to_parquet(aside, index=False, write_statistics=False, row_group_size=ROW_GROUP)
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
@@ -45,6 +48,10 @@ class ParquetTables(dg.ConfigurableIOManager):
         if TABLES[name].public:
             metadata["preview"] = dg.MetadataValue.md(_markdown(obj.head(PREVIEW_ROWS)))
         context.add_output_metadata(metadata)
+        # A run in this process holds on to every output until it ends; what is stored need not stay in memory too.
+        for column in list(obj.columns):
+            del obj[column]
+        pa.default_memory_pool().release_unused()
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | Path:
         """The table of the run's wave, or those of all waves as one frame when the reader is not partitioned."""

@@ -91,7 +91,7 @@ def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(
     answers.loc[:2, "q1"] = 7
     write_small_wave(small_project.waves / WAVE, answers)
     failures = run()
-    assert [(failure.wave, failure.asset) for failure in failures] == [(WAVE, "responses")]
+    assert [(failure.wave, failure.asset) for failure in failures] == [(WAVE, "tidy_wave")]
     for part in ("answers.csv", "q1", "'7'", "3 rows", "wave.yml"):
         assert part in failures[0].cause
     after = contents(small_project)
@@ -246,10 +246,12 @@ def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[],
     with runner.open_instance(small_project) as instance:
         some = {"instance": instance, "partition_key": WAVE, "raise_on_error": False}
         assert job.execute_in_process(asset_selection=[dg.AssetKey("raw_responses")], **some).success
-        mixed = job.execute_in_process(asset_selection=[dg.AssetKey("design_psus")], **some)
+        checks = [dg.AssetKey(name) for name in ("wave_quality", "wave_quality_rows", "fieldwork_summary")]
+        mixed = job.execute_in_process(asset_selection=checks, **some)
         wave = small_project.waves / WAVE / "wave.yml"
         wave.write_text(wave.read_text().replace("Small survey", "Another survey"))
-        edited = job.execute_in_process(asset_selection=[dg.AssetKey("responses")], **some)
+        tidy = [dg.AssetKey(name) for name in ("responses", "design_psus", "wave_remedies", "weights")]
+        edited = job.execute_in_process(asset_selection=tidy, **some)
     assert "different versions of the wave" in cause(mixed)
     assert "has changed since" in cause(edited)
 

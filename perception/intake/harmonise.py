@@ -260,7 +260,10 @@ def _answers(rows: Rows, instrument: Instrument, name: str) -> tuple[Answers, li
         if len(variable.sources) == 1
         else (f"{wave.id}, columns {', '.join(variable.sources)}")
     )
-    codes, uniques = pd.factorize(keys)
+    if isinstance(keys.dtype, pd.CategoricalDtype):
+        codes, uniques = keys.cat.codes.to_numpy(), keys.cat.categories
+    else:
+        codes, uniques = pd.factorize(keys)
     texts = [str(unique) for unique in uniques]
     missing = {code_key(code): reason for code, reason in variable.missing.items()}
     reasons = _recoded(codes, [missing.get(text) for text in texts], REASONS, index)
@@ -372,7 +375,7 @@ def _undeclared(
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     problems = []
     lists = "`map` or `missing`" if variable.contains is None else "`choices` or `missing`"
-    found = sorted((text, counts[i]) for i, text in enumerate(texts) if unknown[i])
+    found = sorted((text, counts[i]) for i, text in enumerate(texts) if unknown[i] and counts[i])
     for code, count in found[:MOST_LISTED]:
         label = f" ({labels[code]})" if variable.by == "code" and code in labels else ""
         problems.append(
