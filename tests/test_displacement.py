@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from perception import wave_tables
+from perception.geography import load_gazetteer, vintage_units
 from perception.geography.displacement import displaced, displaced_psus, displacement_rng
+from perception.intake.raw import raw_responses
+from perception.project import Project, open_wave
+from tests.conftest import SMALL_WAVE, small_answers, write_small_wave
 
 WIDE = shapely.box(60, 25, 80, 40)
 
@@ -120,3 +125,30 @@ def test_the_same_coordinates_give_the_same_points_and_others_give_others() -> N
     changed = interviews.copy()
     changed.loc[0, "latitude"] += 1e-6
     assert (np.abs(points(changed) - once) > 1e-4).any(axis=1).all()
+
+
+def test_a_wave_keeps_displaced_centres_only_where_it_says_so(small_project: Project) -> None:
+    """Interviews near one exact point for each PSU: dropped by default, moved by up to 5 km where declared."""
+    answers = small_answers()
+    units = vintage_units(load_gazetteer(small_project.reference), "2018").set_index("name")
+    answers["lat"] = answers["district"].map(units["latitude"]) + answers["psu"] % 6 * 0.001
+    answers["lon"] = answers["district"].map(units["longitude"])
+    answers.loc[answers["psu"] == 0, ["lat", "lon"]] = 0
+    gps = "gps: {latitude: lat, longitude: lon}"
+    folder = small_project.waves / "small-2021"
+    tables = {}
+    for how in ("drop", "displace"):
+        write_small_wave(folder, answers, SMALL_WAVE + f"fieldwork: {{{gps}, coordinates: {how}}}\n")
+        inputs = open_wave(small_project, "small-2021")
+        raw = raw_responses(inputs.wave, inputs.folder)
+        tidy = wave_tables.responses(inputs, raw)
+        assert not {"lat", "lon", "latitude", "longitude"} & set(tidy)
+        tables[how] = wave_tables.design_psus(small_project, inputs, raw, tidy).set_index("psu")
+    assert tables["drop"][["longitude", "latitude"]].isna().all(axis=None)
+    moved = tables["displace"]
+    assert moved.index[moved["latitude"].isna()].tolist() == ["0"]
+    exact = answers[answers["psu"] > 0].groupby(answers["psu"].astype(str))[["lon", "lat"]].mean()
+    distance = kilometres(exact.to_numpy(), moved.loc[exact.index, ["longitude", "latitude"]].to_numpy())
+    assert (distance > 0).all()
+    assert distance.max() < 10.01
+    assert (distance < 5.01).mean() > 0.9
