@@ -388,6 +388,13 @@ def test_the_round_is_ranked_too_where_it_holds_more_districts(folder, tmp_path)
     assert alone.count("<table") == 1
 
 
+def test_a_mean_says_its_unit_and_a_share_its_percent(tables, known):
+    wait, *_ = spec_of(tables, known, "punjab-2021", "minutes")
+    assert re.fullmatch(r"Punjab: [\d.]+ minutes \(95% interval [\d.]+–[\d.]+\)", wait.summary), wait.summary
+    share, *_ = spec_of(tables, known, "punjab-2021", "satisfied")
+    assert re.fullmatch(r"Punjab: [\d.]+% \(95% interval [\d.]+–[\d.]+\)", share.summary), share.summary
+
+
 def test_site_has_a_page_and_images_for_each_headline_indicator(folder):
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     wanted = {

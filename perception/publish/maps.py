@@ -262,7 +262,7 @@ def map_spec(
     )
     provinces = dict(zip(covered["province_id"], covered["province"], strict=True))
     summary = [
-        f"{provinces[row['unit_id']]}: {rule.value(row['estimate'])} "
+        f"{provinces[row['unit_id']]}: {rule.value(row['estimate'])} {rule.unit + ' ' if rule.unit else ''}"
         f"({INTERVAL} {rule.interval(row['low'], row['high'])})"
         for row in records(estimates[estimates["level"] == "province"])
         if row["unit_id"] in provinces and _published(row)
