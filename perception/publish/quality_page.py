@@ -15,6 +15,7 @@ import pandas as pd
 from perception.intake.quality import CHECKS
 from perception.publish import maps
 from perception.publish.maps import Row, records
+from perception.publish.site import page_environment
 
 if TYPE_CHECKING:
     import xlsxwriter
@@ -56,16 +57,8 @@ def write_quality_page(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Path
 
 
 def _page(tables: Mapping[str, pd.DataFrame]) -> str:
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("perception.publish"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = (Path(__file__).with_name("templates") / "style.css").read_text(encoding="utf-8")
     wave = records(tables["waves"])[0]
     checks = shown_checks(tables["wave_quality"], tables["wave_quality_rows"])
@@ -73,8 +66,6 @@ def _page(tables: Mapping[str, pd.DataFrame]) -> str:
     titles = {check.id: check.title for check in CHECKS}
     summary = tables["fieldwork_summary"]
     content: dict[str, Any] = {
-        "SIMULATED": maps.SIMULATED,
-        "SIMULATED_NOTE": maps.SIMULATED_NOTE,
         "simulated": bool(wave["simulated"]),
         "style": Markup(style),  # the project's own file
         "wave": wave,
@@ -105,7 +96,7 @@ def _page(tables: Mapping[str, pd.DataFrame]) -> str:
         "most": MOST_UNITS,
         "register": CHECKS,
     }
-    return environment.get_template("quality.html.j2").render(content)
+    return page_environment().get_template("quality.html.j2").render(content)
 
 
 def shown_checks(quality: pd.DataFrame, rows: pd.DataFrame) -> list[CheckShown]:

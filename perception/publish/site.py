@@ -118,7 +118,7 @@ def write_site(
         shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        pages = _build(_Work(tables, geometries, units, fresh, made_at, _environment()))
+        pages = _build(_Work(tables, geometries, units, fresh, made_at, page_environment()))
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)
@@ -358,7 +358,8 @@ def _only(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     return frame
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """The templates of this package, escaping everything, a name that is not given being an error."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -61,6 +61,23 @@ WHY = "why"
 WHY_TEXT = ("Why was government health care not used?", "سرکاری صحت کی سہولت کیوں استعمال نہیں کی؟")
 WHY_OTHER_TEXT = ("Please say which other reason", "کوئی اور وجہ بتائیں")
 
+PERSON_ROWS = (
+    FormRow("integer", "adults", "Adults in the household", "گھر میں بالغ افراد", required=True),
+    FormRow("select_one sex", "sex", "Sex of the respondent", "جنس", required=True),
+    FormRow("integer", "age", "Age in completed years", "عمر", required=True),
+    FormRow("select_one educ", "educ", "Highest education", "تعلیم", required=True),
+    FormRow("select_one quintile", "quintile", "Wealth quintile", "معاشی درجہ"),
+)
+"""What every form asks of the respondent, and the choices of it; rounds differ in the highest schooling."""
+SEXES = {"1": ("Male", "مرد"), "2": ("Female", "عورت")}
+SCHOOLING = {
+    "0": ("No schooling", "ان پڑھ"),
+    "1": ("Primary", "پرائمری"),
+    "2": ("Middle", "مڈل"),
+    "3": ("Matric or intermediate", "میٹرک یا انٹر"),
+}
+QUINTILES = {str(code): (f"Quintile {code}", f"درجہ {code}") for code in range(1, 6)}
+
 
 def questions_sheet(
     paths: Mapping[str, str],

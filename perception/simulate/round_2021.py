@@ -15,7 +15,19 @@ from perception.intake.declarations import AGE_BREAKS, AGE_GROUPS, BACKGROUND
 from perception.intake.instrument import Instrument
 from perception.intake.wave_file import WAVE_FILE
 from perception.simulate.coding import Coded, Delivery, codes_of, numbered, wave_text, written
-from perception.simulate.forms import KOBO, WHY, Choices, FormRow, questions_sheet, write_form, write_workbook
+from perception.simulate.forms import (
+    KOBO,
+    PERSON_ROWS,
+    QUINTILES,
+    SCHOOLING,
+    SEXES,
+    WHY,
+    Choices,
+    FormRow,
+    questions_sheet,
+    write_form,
+    write_workbook,
+)
 from perception.simulate.questionnaire import PROVINCES, REASONS_NOT_USED, SERVICES, WAIT, Round, service_of
 
 VERSIONS = {1: "vSim2021a1first", 2: "vSim2021b2second"}
@@ -327,11 +339,7 @@ COVER = [
     FormRow("begin_group", "respondent", "Respondent", "جواب دہندہ", "${result} = '1'"),
     FormRow("text", "resp_name", "Name of the respondent", "نام"),
     FormRow("text", "resp_phone", "Telephone number", "فون نمبر"),
-    FormRow("integer", "adults", "Adults in the household", "گھر میں بالغ افراد", required=True),
-    FormRow("select_one sex", "sex", "Sex of the respondent", "جنس", required=True),
-    FormRow("integer", "age", "Age in completed years", "عمر", required=True),
-    FormRow("select_one educ", "educ", "Highest education", "تعلیم", required=True),
-    FormRow("select_one quintile", "quintile", "Wealth quintile", "معاشی درجہ"),
+    *PERSON_ROWS,
     FormRow("end_group", ""),
 ]
 COVER_CHOICES: Choices = {
@@ -343,15 +351,12 @@ COVER_CHOICES: Choices = {
         "4": ("Nobody at home", "گھر پر کوئی نہیں"),
         "5": ("Locked or not to be reached", "تالا لگا ہے"),
     },
-    "sex": {"1": ("Male", "مرد"), "2": ("Female", "عورت")},
+    "sex": SEXES,
     "educ": {
-        "0": ("No schooling", "ان پڑھ"),
-        "1": ("Primary", "پرائمری"),
-        "2": ("Middle", "مڈل"),
-        "3": ("Matric or intermediate", "میٹرک یا انٹر"),
+        **SCHOOLING,
         "4": ("Bachelor or higher", "بی اے یا زیادہ"),
     },
-    "quintile": {str(code): (f"Quintile {code}", f"درجہ {code}") for code in range(1, 6)},
+    "quintile": QUINTILES,
 }
 
 

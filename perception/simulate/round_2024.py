@@ -20,7 +20,18 @@ from perception.intake.instrument import Instrument
 from perception.intake.wave_file import WAVE_FILE
 from perception.intake.xlsform import form_labels, read_xlsform
 from perception.simulate.coding import Coded, Delivery, codes_of, numbered, wave_text, written
-from perception.simulate.forms import SURVEYCTO, WHY, Choices, FormRow, questions_sheet, write_form
+from perception.simulate.forms import (
+    PERSON_ROWS,
+    QUINTILES,
+    SCHOOLING,
+    SEXES,
+    SURVEYCTO,
+    WHY,
+    Choices,
+    FormRow,
+    questions_sheet,
+    write_form,
+)
 from perception.simulate.questionnaire import PROVINCES, REASONS_NOT_USED, SERVICES, WAIT, Round, service_of
 
 VERSIONS = {1: "2401091512", 2: "2401180930"}
@@ -301,11 +312,7 @@ COVER = [
     FormRow("select_one yes_no", "consent", "Agrees to be interviewed", "رضامندی", required=True),
     FormRow("end_group", ""),
     FormRow("begin_group", "respondent", "Respondent", "جواب دہندہ", "${consent} = 1"),
-    FormRow("integer", "adults", "Adults in the household", "گھر میں بالغ افراد", required=True),
-    FormRow("select_one sex", "sex", "Sex of the respondent", "جنس", required=True),
-    FormRow("integer", "age", "Age in completed years", "عمر", required=True),
-    FormRow("select_one educ", "educ", "Highest education", "تعلیم", required=True),
-    FormRow("select_one quintile", "quintile", "Wealth quintile", "معاشی درجہ"),
+    *PERSON_ROWS,
     FormRow("end_group", ""),
 ]
 COMPLAINTS = [
@@ -319,16 +326,13 @@ COMPLAINTS = [
 ]
 COVER_CHOICES: Choices = {
     "area": {"1": ("Urban", "شہری"), "2": ("Rural", "دیہی"), "3": ("Peri-urban", "نیم شہری")},
-    "sex": {"1": ("Male", "مرد"), "2": ("Female", "عورت")},
+    "sex": SEXES,
     "educ": {
-        "0": ("No schooling", "ان پڑھ"),
-        "1": ("Primary", "پرائمری"),
-        "2": ("Middle", "مڈل"),
-        "3": ("Matric or intermediate", "میٹرک یا انٹر"),
+        **SCHOOLING,
         "4": ("Bachelor", "بی اے"),
         "5": ("Master or higher", "ایم اے یا زیادہ"),
     },
-    "quintile": {str(code): (f"Quintile {code}", f"درجہ {code}") for code in range(1, 6)},
+    "quintile": QUINTILES,
     "service": {str(code): (name.replace("_", " ").capitalize(), "") for code, name in enumerate(SERVICES, start=1)},
     "channel": {
         "1": ("Office", "دفتر"),
