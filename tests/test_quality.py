@@ -25,8 +25,8 @@ from perception.intake.quality import (
     Interviews,
     declaration_problems,
     fieldwork_summary,
+    gather,
     quality_tables,
-    wave_quality,
 )
 from perception.intake.quality.comparing import (
     adjusted_for_place,
@@ -277,7 +277,7 @@ def test_raw_rows_that_are_not_those_of_the_responses_are_refused() -> None:
 
 def test_wave_quality_of_the_tables_alone() -> None:
     wave = survey(answers={"service": "good"})
-    quality = wave_quality(wave.raw, wave.responses, wave.design_psus, wave.wave, wave.instrument)
+    quality, _ = quality_tables(gather(wave.raw, wave.responses, wave.design_psus, wave.wave, wave.instrument))
     assert quality.loc[quality["check"] == "district_names", "verdict"].tolist() == ["not_run"]  # no units given
     assert not (quality["verdict"] == "fail").any()
 

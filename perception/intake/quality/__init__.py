@@ -6,8 +6,6 @@ findings is declared in wave.yml and applied by `remedies`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from perception.errors import Problem
@@ -26,7 +24,6 @@ __all__ = [
     "fieldwork_summary",
     "gather",
     "quality_tables",
-    "wave_quality",
 ]
 
 CHECKS: tuple[Check, ...] = (
@@ -63,18 +60,6 @@ CHECKS: tuple[Check, ...] = (
 def quality_tables(interviews: Interviews, stage: Stage = "intake") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables `wave_quality` and `wave_quality_rows` of the checks of a stage."""
     return run.run_checks(interviews, CHECKS, stage)
-
-
-def wave_quality(
-    raw: pd.DataFrame,
-    responses: pd.DataFrame,
-    design_psus: pd.DataFrame,
-    wave: Wave,
-    instrument: Instrument,
-    **further: Any,
-) -> pd.DataFrame:
-    """Table `wave_quality` of the checks at intake; arguments as of `gather`."""
-    return quality_tables(gather(raw, responses, design_psus, wave, instrument, **further))[0]
 
 
 def declaration_problems(wave: Wave, instrument: Instrument) -> list[Problem]:
