@@ -1,13 +1,14 @@
 """Assets of one wave's quality: what the checks found, the page for people, and the gate that a wave must pass."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from assets.resources import ProjectResource
-from assets.tables import tables_asset, waves_partitions
+from assets.tables import empty_table, tables_asset, waves_partitions
 from perception import wave_tables
 from perception.intake import quality
 from perception.publish import project_quality
@@ -20,14 +21,15 @@ GATE = "gate"
 def quality_checks(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
-    raw_responses: pd.DataFrame,
+    raw_responses: Path,
     responses: pd.DataFrame,
     design_psus: pd.DataFrame,
     codebook_changes: pd.DataFrame,
 ) -> tuple[pd.DataFrame, ...]:
     inputs = project.wave(context.partition_key)
-    tables = (raw_responses, responses, design_psus, codebook_changes)
-    evidence = wave_tables.quality_evidence(project.project, inputs, *tables)
+    looked_at = wave_tables.columns_checked(inputs.wave, empty_table(raw_responses).columns)
+    raw = pd.read_parquet(raw_responses, columns=looked_at)
+    evidence = wave_tables.quality_evidence(project.project, inputs, raw, responses, design_psus, codebook_changes)
     findings, rows = quality.quality_tables(evidence)
     return findings, rows, quality.fieldwork_summary(evidence, rows)
 

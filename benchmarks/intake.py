@@ -14,12 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import h3
 import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, COLUMNS, DESIGN_COLUMNS = 1_000_000, 150, 13
-DISTRICT_PSUS, ENUMERATORS, BLOCK = 600, 2_000, 100_000
+DISTRICT_PSUS, DISTRICT_ENUMERATORS, DAY_INTERVIEWS, BLOCK = 600, 30, 4, 100_000
 CODES = np.array(["0", "1", "2", "3", "98", ""], dtype=object)
 PROBABILITIES = (0.15, 0.25, 0.3, 0.15, 0.05, 0.1)
 
@@ -54,7 +55,10 @@ with dg.DagsterInstance.ephemeral() as instance:
 
 
 def write_large_wave(project: Path, rows: int = ROWS) -> Path:
-    """A wave `large` of `rows` x 150 columns and its instrument in the project; returns the data file."""
+    """A wave `large` of `rows` x 150 columns and its instrument in the project; returns the data file.
+
+    Fieldwork is as it should be: by day, one interview after the other, each near its PSU and inside its district.
+    """
     shutil.copytree(ROOT / "data/raw/reference", project / "data/raw/reference")
     questions = [f"q{number:03d}" for number in range(1, COLUMNS - DESIGN_COLUMNS + 1)]
     instrument = project / "data/raw/instruments/large.yml"
@@ -100,29 +104,39 @@ variables:
         encoding="utf-8",
     )
     vintages = pd.read_csv(ROOT / "data/raw/reference/vintages.csv", dtype="str")
-    names = sorted(vintages.loc[vintages["vintage"] == "2018", "district_id"].dropna().unique())
+    vintages = vintages[vintages["vintage"] == "2018"].dropna(subset="district_id")
+    names = sorted(vintages["district_id"].unique())
     rng = np.random.default_rng(1)
+    cells = pd.read_csv(ROOT / "data/raw/reference/tehsil_cells.csv", dtype="str").merge(vintages, on="tehsil_id")
+    own_cells = cells.groupby("district_id")["cell"]
+    psu_cells = [cell for name in names for cell in rng.choice(own_cells.get_group(name), DISTRICT_PSUS)]
+    centres = np.array([h3.cell_to_latlng(cell) for cell in psu_cells])
     with (folder / "answers.csv").open("w", encoding="utf-8") as stream:
         for first in range(0, rows, BLOCK):
             place = np.arange(first, min(first + BLOCK, rows))
             psu = place * DISTRICT_PSUS * len(names) // rows
             district = psu // DISTRICT_PSUS
-            start = pd.Timestamp("2024-01-01 08:00") + pd.to_timedelta(
-                rng.integers(0, 180 * 24 * 60, len(place)), "min"
+            within = place - -(-district * rows // len(names))
+            number = within // DISTRICT_ENUMERATORS
+            clock = 120 * (number % DAY_INTERVIEWS) + rng.integers(0, 30, len(place))
+            start = (
+                pd.Timestamp("2024-01-01 08:00")
+                + pd.to_timedelta(number // DAY_INTERVIEWS, "D")
+                + pd.to_timedelta(clock, "min")
             )
-            minutes = rng.lognormal(3.5, 0.3, len(place)).round()
+            minutes = np.minimum(rng.lognormal(3.5, 0.3, len(place)).round(), 90)
+            latitude, longitude = centres[psu].T
             frame = pd.DataFrame(
                 {
                     "key": [f"uuid:{number:08d}" for number in place],
                     "district": np.array(names, dtype=object)[district],
                     "area": 1 + psu % 2,
                     "psu": psu,
-                    "enum": district * (ENUMERATORS // len(names))
-                    + rng.integers(0, ENUMERATORS // len(names), len(place)),
+                    "enum": district * DISTRICT_ENUMERATORS + within % DISTRICT_ENUMERATORS,
                     "start": start.strftime("%Y-%m-%dT%H:%M:%S+05:00"),
                     "end": (start + pd.to_timedelta(minutes, "min")).strftime("%Y-%m-%dT%H:%M:%S+05:00"),
-                    "lat": rng.uniform(33.9, 34.1, len(place)).round(5),
-                    "lon": rng.uniform(71.4, 71.6, len(place)).round(5),
+                    "lat": (latitude + rng.uniform(-0.01, 0.01, len(place))).round(5),
+                    "lon": (longitude + rng.uniform(-0.01, 0.01, len(place))).round(5),
                     "accuracy": rng.integers(3, 30, len(place)),
                     "w": rng.uniform(0.5, 2.0, len(place)).round(4),
                     "sex": rng.integers(1, 3, len(place)),

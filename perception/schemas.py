@@ -487,7 +487,7 @@ def conform(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     """The frame with the table's columns first, in order and typed; KeyError when one is missing."""
     contract = TABLES[table]
     extra = [name for name in frame.columns if name not in contract.names] if contract.open else []
-    typed = frame[[*contract.names, *extra]].copy()
+    typed = frame[[*contract.names, *extra]].copy(deep=False)
     typed.attrs = {}
     for column in contract.columns:
         if column.type == "string" and typed[column.name].isna().all():

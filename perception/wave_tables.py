@@ -5,6 +5,8 @@ What one station does alone is called there; nothing is read or written here but
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from perception.intake.quality import Interviews
 from perception.intake.raw import raw_responses
 from perception.intake.readers import read_table
 from perception.intake.remedies import remedied
-from perception.intake.wave_file import CENSUS
+from perception.intake.wave_file import CENSUS, Wave
 from perception.intake.xlsform import form_labels, read_xlsform
 from perception.project import Project, WaveInputs, open_wave
 from perception.schemas import TABLES, conform
@@ -108,6 +110,20 @@ def design_psus(project: Project, inputs: WaveInputs, raw: pd.DataFrame, tidy: p
 def district_shapes(project: Project, inputs: WaveInputs) -> gpd.GeoDataFrame:
     """The shapes of the districts of the wave's vintage that the project has."""
     return district_geometry(inputs.gazetteer, inputs.wave.geography.vintage, project.boundaries).shapes
+
+
+def columns_checked(wave: Wave, columns: Iterable[str]) -> list[str]:
+    """The raw columns that quality checks may look at: all but those that only variables are made from.
+
+    Answers are checked as harmonised. A column stays when its name stands anywhere else in wave.yml.
+    """
+    elsewhere = wave.model_dump_json(exclude={"variables"})
+
+    def named(column: str) -> bool:
+        return json.dumps(column, ensure_ascii=False)[1:-1] in elsewhere
+
+    answers = {source for variable in wave.variables.values() for source in variable.sources}
+    return [column for column in columns if column not in answers or named(column)]
 
 
 def quality_evidence(

@@ -7,7 +7,6 @@ from typing import Any
 import narwhals as nw
 import pandas as pd
 
-from perception.drivers.effects import driver_effects
 from perception.errors import InputError, Problem
 from perception.estimation.totals import indicator_quantity
 from perception.intake.declarations import AGE_GROUPS
@@ -40,6 +39,8 @@ def wave_drivers(responses: pd.DataFrame, design_psus: pd.DataFrame, instrument:
 def _model_effects(
     name: str, model: DriverModel, responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument
 ) -> pd.DataFrame:
+    from perception.drivers.effects import driver_effects
+
     wave = str(responses["wave"].iloc[0])
     where = f"wave {wave}, driver model {name} of instrument {instrument.id}"
     there = [(kind, p) for kind, p in model.predictors() if _is_available(p, responses, instrument)]

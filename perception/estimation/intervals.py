@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 Numbers = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -15,7 +15,7 @@ FEW_EXPECTED = 10.0
 
 def t_interval(estimate: Numbers, se: Numbers, df: Numbers, confidence: float = CONFIDENCE) -> tuple[Numbers, Numbers]:
     """Estimate plus and minus the t quantile times the standard error."""
-    half = stats.t.ppf(0.5 + confidence / 2, df) * se
+    half = special.stdtrit(df, 0.5 + confidence / 2) * se
     return estimate - half, estimate + half
 
 
@@ -35,12 +35,12 @@ def korn_graubard_interval(
     `n_eff` is n / deff; the size that enters is p (1 - p) / V, which is n_eff (n - 1) / n.
     """
     tail = (1 - confidence) / 2
-    ratio = stats.t.ppf(1 - tail, n - 1) / stats.t.ppf(1 - tail, df)
+    ratio = special.stdtrit(n - 1, 1 - tail) / special.stdtrit(df, 1 - tail)
     size = n_eff * (n - 1) / n * ratio**2
     yes, no = size * share, size * (1 - share)
     with np.errstate(invalid="ignore"):
-        low = np.where(share > 0, stats.beta.ppf(tail, np.where(share > 0, yes, 1), no + 1), 0.0)
-        high = np.where(share < 1, stats.beta.ppf(1 - tail, yes + 1, np.where(share < 1, no, 1)), 1.0)
+        low = np.where(share > 0, special.betaincinv(np.where(share > 0, yes, 1), no + 1, tail), 0.0)
+        high = np.where(share < 1, special.betaincinv(yes + 1, np.where(share < 1, no, 1), 1 - tail), 1.0)
     unknown = np.isnan(size)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,7 +90,21 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_declaration(path: Path, model: type[Model]) -> Model:
-    """Parse a YAML file into `model`; InputError lists every mistake with its place in the file."""
+    """Parse a YAML file into `model`; InputError lists every mistake with its place in the file.
+
+    A file that has not been touched since is not read again; models are frozen.
+    """
+    try:
+        facts = path.stat()
+        stamps = [facts.st_ino, facts.st_size, facts.st_mtime_ns]
+    except OSError:
+        stamps = []  # reading it says what is wrong
+    loaded: Model = _loaded(path, model, *stamps)
+    return loaded
+
+
+@lru_cache(maxsize=64)
+def _loaded(path: Path, model: type[Model], *stamps: int) -> Model:
     where = path.parent.name + "/" + path.name
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from perception.errors import InputError, Problem
-from perception.intake.readers import code_keys, read_table
+from perception.intake.readers import code_keys, numbers, read_table
 from perception.intake.wave_file import DataFile, Wave
 
 AWARE = r"(?:Z|[+-]\d{2}:?\d{2})$"
@@ -169,14 +169,12 @@ def _in_utc(times: pd.Series, zone: str) -> pd.Series:
 
 def _numbers(raw: pd.DataFrame, column: str, values: pd.Series, wave: Wave, problems: list[Problem]) -> pd.Series:
     """Values of `column`, or a part of each, as numbers."""
-    if pd.api.types.is_numeric_dtype(values):
-        return values.astype("float64")
-    numbers = pd.to_numeric(values.astype("str"), errors="coerce").astype("float64")
-    unread = numbers.isna() & values.notna()
+    found = numbers(values)
+    unread = found.isna() & values.notna()
     if (wrong := unread & (_text(values[unread]) != "").reindex(values.index, fill_value=False)).any():
         remedy = "Put the values right by a remedy, or correct fieldwork of wave.yml."
         problems.append(_unreadable(raw, wave, column, wrong, "number", remedy))
-    return numbers
+    return found
 
 
 def _places(raw: pd.DataFrame, wave: Wave, problems: list[Problem]) -> dict[str, pd.Series]:

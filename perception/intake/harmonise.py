@@ -5,7 +5,9 @@ An undeclared code, an unknown district or a missing weight is a problem with it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from perception.geography.gazetteer import Gazetteer, resolve_districts, unresol
 from perception.intake.declarations import AGE_BREAKS, AGE_GROUPS, BACKGROUND, REASON_SUFFIX, REASONS
 from perception.intake.instrument import Instrument, Universe
 from perception.intake.privacy import looks_personal
-from perception.intake.readers import code_key, code_keys
+from perception.intake.readers import code_key, code_keys, numbers
 from perception.intake.remedies import remedied
 from perception.intake.wave_file import Variable, Wave
 from perception.schemas import conform
@@ -116,14 +118,15 @@ def responses(raw: pd.DataFrame, wave: Wave, instrument: Instrument, gazetteer: 
         what = f"none of {len(raw)} rows counts"
         raise InputError([*problems, Problem(f"{wave.id}/wave.yml, rows", what, "Correct the codes to keep.")])
     unsound = {place.removeprefix("variables.") for place, _ in absent}
-    answers: dict[str, Answers] = {}
-    for name in instrument.variables:
-        if name in wave.variables and name not in unsound and not _variable_problems(wave, instrument, name):
-            answers[name], found = _answers(rows, instrument, name)
-            problems += found
-    columns: dict[str, pd.Series] = {}
-    for name, answer in answers.items():
-        columns |= _with_reasons(name, answer, wave.variables[name], answers)
+    sound = [name for name in instrument.variables if name in wave.variables and name not in unsound]
+    sound = [name for name in sound if not _variable_problems(wave, instrument, name)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(lambda name: _answers(rows, instrument, name), sound))
+        answers = {name: answer for name, (answer, _) in zip(sound, read, strict=True)}
+        columns: dict[str, pd.Series] = {}
+        for made in pool.map(lambda name: _with_reasons(name, answers[name], wave.variables[name], answers), answers):
+            columns |= made
+    problems += [problem for _, found in read for problem in found]
     district, found = _districts(rows, gazetteer)
     problems += found
     weight, found = _weights(rows)
@@ -158,7 +161,8 @@ def responses(raw: pd.DataFrame, wave: Wave, instrument: Instrument, gazetteer: 
             "age": age,
             "age_group": pd.Series(bands, index=kept.index).where(age.notna()),
             **columns,
-        }
+        },
+        copy=False,
     )
     return conform(frame, "responses")
 
@@ -371,6 +375,8 @@ def _undeclared(
     variable: Variable,
     name: str,
 ) -> list[Problem]:
+    if not any(unknown):
+        return []
     labels = rows.value_labels.get(variable.sources[0], {})
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     problems = []
@@ -425,7 +431,7 @@ def _districts(rows: Rows, gazetteer: Gazetteer) -> tuple[pd.Series, list[Proble
 
 def _weights(rows: Rows) -> tuple[pd.Series, list[Problem]]:
     kept, column = rows.frame, rows.wave.base_weight
-    weight = pd.to_numeric(code_keys(kept[column]).astype("str"), errors="coerce").astype("float64")
+    weight = numbers(code_keys(kept[column]))
     wrong = ~(np.isfinite(weight) & (weight > 0))
     problems = []
     if wrong.any():

@@ -70,6 +70,12 @@ _BARE = ((re.compile(r"^0?3[0-6]\d{8}$"), PHONE), (re.compile(r"^[1-8]\d{12}$"),
 """Bare digits, which may as well be a code."""
 
 
+_SAYING = {"name", "surname", "fullname", "firstname", "lastname", "naam", *_PHONE, *_IDENTITY, *_CONTACT, *_PLACE}
+"""Words of a column name that may say that it is personal."""
+_ANY = re.compile("|".join(f"(?:{pattern.pattern.strip('^$')})" for pattern, _ in (*_STRONG, *_BARE)))
+"""Found in whatever a pattern above matches, and in more."""
+
+
 def looks_personal(column: str, values: pd.Series) -> str | None:
     """What personal thing a column seems to hold, in words, or None; judged by its name and by its values.
 
@@ -77,9 +83,11 @@ def looks_personal(column: str, values: pd.Series) -> str | None:
     count only where the name is not that of a code and they do not run on like serial numbers.
     """
     words = [word.lower() for word in _WORD.findall(column)]
-    known = values.dropna()
+    known = np.flatnonzero(values.notna().to_numpy())
     few = isinstance(values.dtype, pd.CategoricalDtype) and len(values.cat.categories) <= FEW
-    sample = known.iloc[:: max(len(known) // (10 * FEW if few else LOOKED_AT), 1)]
+    if few and not set(words) & _SAYING and not any(map(_ANY.search, map(str, values.cat.categories))):
+        return None
+    sample = values.iloc[known[:: max(len(known) // (10 * FEW if few else LOOKED_AT), 1)]]
     text = sample.astype("str").str.strip().str.replace(r"\.0$", "", regex=True)
     text = text[text != ""]
     return _by_name(words, text, sample) or _by_content(words, text)

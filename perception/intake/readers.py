@@ -10,9 +10,9 @@ from typing import Protocol
 
 from perception.errors import InputError, Problem
 from perception.intake.formats.archives import Source, open_source
-from perception.intake.formats.tables import AGAIN, SourceTable, code_key, code_keys
+from perception.intake.formats.tables import AGAIN, SourceTable, code_key, code_keys, numbers
 
-__all__ = ["SUFFIXES", "ReadingOptions", "SourceTable", "code_key", "code_keys", "read_table"]
+__all__ = ["SUFFIXES", "ReadingOptions", "SourceTable", "code_key", "code_keys", "numbers", "read_table"]
 
 _OPTIONS = {
     **dict.fromkeys((".sav", ".zsav", ".dta"), ("encoding",)),

@@ -27,7 +27,9 @@ VERDICTS = {"fail": "blocking", "hold": "on hold", "warn": "to look at", "pass":
 GRAVITY = {verdict: place for place, verdict in enumerate(VERDICTS)}
 COUNTS = ("straight_lining", "near_duplicates", "odd_length")
 MOST_UNITS = 1_000
-"""Enumerators and PSUs on the page; the workbook has them all."""
+"""Enumerators and PSUs on the page; the workbook has them all, up to `MOST_LISTED`."""
+MOST_LISTED = 10_000
+"""Enumerators or PSUs in the workbook, those with the most flagged interviews; all are in table fieldwork_summary."""
 SHOWN, LONGEST = 4, 40
 """Findings of a check and rows of a table that are shown before the reader asks for more."""
 
@@ -92,7 +94,7 @@ def _page(tables: Mapping[str, pd.DataFrame]) -> str:
         "weights": [_weights(row) for row in records(tables["weights"])],
         "enumerators": [_unit(row) for row in records(summary[summary["by"] == "enumerator"].head(MOST_UNITS))],
         "psus": [_unit(row) for row in records(summary[summary["by"] == "psu"].head(MOST_UNITS))],
-        "more": f" The first {MOST_UNITS}; all are in the workbook.",
+        "more": f" The first {MOST_UNITS:,}; the workbook has {MOST_LISTED:,}, table fieldwork_summary all.",
         "most": MOST_UNITS,
         "register": CHECKS,
     }
@@ -153,10 +155,11 @@ def _write_workbook(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     order = {check.id: place for place, check in enumerate(CHECKS)}
     follow = rows.assign(title=rows["check"].map(titles), place=rows["check"].map(order))
     follow = follow.sort_values(["place", "enumerator", "source_row"]).drop(columns=["place", "wave"])
+    units = {by: summary[summary["by"] == by].drop(columns=["wave", "by"]) for by in ("enumerator", "psu")}
     sheets = {
         "to follow up": follow[["title", *[name for name in follow.columns if name != "title"]]],
-        "by enumerator": summary[summary["by"] == "enumerator"].drop(columns=["wave", "by"]),
-        "by PSU": summary[summary["by"] == "psu"].drop(columns=["wave", "by"]),
+        "by enumerator": units["enumerator"].head(MOST_LISTED),
+        "by PSU": units["psu"].head(MOST_LISTED),
         "checks": quality.assign(title=quality["check"].map(titles)).drop(columns="wave"),
     }
     with xlsxwriter.Workbook(str(path)) as workbook:
@@ -165,6 +168,14 @@ def _write_workbook(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
             ("title", wave["title"]),
             ("fieldwork", maps.dates(wave)),
             ("for", "the survey team; names of enumerators and single interviews are not for publication"),
+        ]
+        about += [
+            (
+                f"by {by}",
+                f"the {MOST_LISTED:,} with the most flagged interviews of {len(unit):,}; all: fieldwork_summary",
+            )
+            for by, unit in units.items()
+            if len(unit) > MOST_LISTED
         ]
         about += [(maps.SIMULATED, maps.SIMULATED_NOTE)] if wave["simulated"] else []
         _write_sheet(workbook, "about", pd.DataFrame(about, columns=["about", "this file"]), wave)

@@ -37,6 +37,8 @@ SUGGESTED = ("cp1252", "cp1256")
 
 _HEAD = 1024 * 1024
 _SAMPLE_ROWS = 200
+_BLOCK = 2 * CHUNK
+"""Bytes of rows that are parsed at once; with fewer, values that repeat are looked up more often than need be."""
 _LONGEST_ROW = 64 * CHUNK
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -276,7 +278,7 @@ class _Stream(io.RawIOBase):
 
 
 def _read_rows(
-    source: Source, where: str, layout: _Layout, names: list[str], block: int = CHUNK
+    source: Source, where: str, layout: _Layout, names: list[str], block: int = _BLOCK
 ) -> tuple[dict[int, TextColumn], Counter[str]]:
     """Every column of the rows that are as long as the header, and how many rows are `more` and `fewer` values long."""
     columns = {place: TextColumn(f"{where}, column {name or place + 1}") for place, name in enumerate(names)}

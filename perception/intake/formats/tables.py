@@ -69,7 +69,8 @@ def code_keys(values: pd.Series) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
         keys = [code_key(category) for category in values.cat.categories]
         distinct = {key: code for code, key in enumerate(dict.fromkeys(key for key in keys if key))}
-        codes = np.array([*(distinct.get(key, -1) for key in keys), -1])[values.cat.codes]  # -1, a blank, is the last
+        own = values.cat.codes.to_numpy()
+        codes = np.array([*(distinct.get(key, -1) for key in keys), -1], dtype=own.dtype)[own]  # a blank, -1, is last
         categories = pd.Index(list(distinct), dtype="str")
         return pd.Series(pd.Categorical.from_codes(codes, categories), index=values.index, name=values.name)
     if values.dtype == "str":  # as `code_key`, for a million different texts at once
@@ -80,6 +81,21 @@ def code_keys(values: pd.Series) -> pd.Series:
         return text.mask(text == "")
     written = {value: code_key(value) for value in values.dropna().unique()}
     return values.map({value: key for value, key in written.items() if key}, na_action="ignore").astype("str")
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """The values as float64, NaN where they are no number; a categorical costs no more than its categories."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        known = pd.to_numeric(values.cat.categories.to_series(), errors="coerce").to_numpy(dtype=np.float64)
+        return pd.Series(np.append(known, np.nan)[values.cat.codes.to_numpy()], index=values.index, name=values.name)
+    if pd.api.types.is_numeric_dtype(values):
+        return values.astype("float64")
+    text = values.astype("str")
+    try:  # many times faster, but refuses what pandas makes null
+        known = pc.cast(pa.array(text), pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        return pd.to_numeric(text, errors="coerce").astype("float64")
+    return pd.Series(known, index=values.index, name=values.name)
 
 
 class TextColumn:

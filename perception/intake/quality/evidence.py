@@ -223,7 +223,9 @@ def _coded(values: pd.Series, scale: tuple[str, ...]) -> Small:
 
 def _reason_counts(codes: NDArray[Any]) -> NDArray[np.intp]:
     """How many codes are an answer, don't know, refused, not asked, missing."""
-    return np.bincount(np.clip(-codes.astype(np.int64), 0, len(REASONS)), minlength=len(REASONS) + 1)
+    reasons = [np.count_nonzero(codes == code) for code in (DONT_KNOW, REFUSED, NOT_ASKED)]
+    missing = np.count_nonzero(codes <= MISSING)
+    return np.array([len(codes) - sum(reasons) - missing, *reasons, missing], dtype=np.intp)
 
 
 def gather(

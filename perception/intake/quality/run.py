@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -19,13 +21,14 @@ def run_checks(interviews: Interviews, checks: Sequence[Check], stage: Stage) ->
     """Tables `wave_quality` and `wave_quality_rows` of the checks of a stage, in their order."""
     findings: list[dict[str, object]] = []
     rows: list[pd.DataFrame] = []
-    for check in checks:
-        if check.stage == stage:
-            done = check(interviews)
-            accepted = _accepted(check, interviews.wave)
-            findings += [_record(check, finding, accepted, interviews.wave) for finding in done.findings]
-            findings += _unknown_acceptances(check, done, interviews.wave)
-            rows += [_row_table(check, part, accepted, interviews) for part in done.rows if len(part.positions)]
+    due = [check for check in checks if check.stage == stage]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of their time is spent in NumPy, which runs beside others
+        outcomes = pool.map(lambda check: check(interviews), due)
+    for check, done in zip(due, outcomes, strict=True):
+        accepted = _accepted(check, interviews.wave)
+        findings += [_record(check, finding, accepted, interviews.wave) for finding in done.findings]
+        findings += _unknown_acceptances(check, done, interviews.wave)
+        rows += [_row_table(check, part, accepted, interviews) for part in done.rows if len(part.positions)]
     columns = ["wave", "check", "source_row", "respondent_id", "enumerator", "district_id", "psu", "verdict", "detail"]
     listed = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns).astype({"source_row": int})
     listed = listed.drop_duplicates(["wave", "check", "source_row", "detail"])
