@@ -120,10 +120,12 @@ def calibrated_cells(
     totals: pd.DataFrame,
     units: pd.DataFrame,
     design: Design,
+    dimensions: Dimensions | None = None,
 ) -> CalibratedCells:
     """What `domain_estimates` needs to know about weights raked to the margins `rake` (each a list of columns).
 
-    `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts.
+    `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts;
+    `dimensions` are those of the domains to be estimated, as for `domain_cells`.
     """
     placed = calibration_totals.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
@@ -135,7 +137,7 @@ def calibrated_cells(
     psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])[placed["psu"]]
     fitted = calibration(design, psu_rows, placed["sum_w"], placed["sum_d"], auxiliaries[cell.to_numpy()])
     known = cells[[*_BACKGROUND, "cell"]].assign(rows=1)
-    places = _by_domain(known, units, domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
+    places = _by_domain(known, units, dimensions or domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
     sums = totals.merge(known, on=_BACKGROUND, validate="m:1")
     sums = sums.groupby(["indicator", "cell"], sort=False)[["sum_dx", "sum_dy"]].sum().reset_index()
     return CalibratedCells(fitted, auxiliaries, places.drop(columns="rows"), sums)
@@ -271,17 +273,21 @@ def district_estimates(
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame | None = None,
     rake: Sequence[Sequence[str]] = (),
+    dimensions: Dimensions | None = None,
 ) -> pd.DataFrame:
     """Table `district_estimates` of one wave, from `psu_totals`, `design_psus`, its districts and `indicators`.
+
+    `dimensions` are crosses of columns of `totals`, those of `domain_dimensions` when not given: any other cross of
+    sex, urban and age_group comes from the same totals, without a look at respondents.
 
     Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml. Indicators
     are estimated one after another, which keeps memory at that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
     """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
-    design, dimensions = design_from_psus(design_psus), domain_dimensions(totals)
+    design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
     calibrated = None
     if calibration_totals is not None and len(calibration_totals):
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
+        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions)
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
     estimates = pd.concat(
         [

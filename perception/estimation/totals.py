@@ -91,12 +91,13 @@ def totals(
     table = nw.from_native(frame).lazy()
     # Three steps, because engines do not see that terms share a condition: each condition once, products, plain sums
     # (engines without expressions inside aggregations run the same code).
-    masks: dict[str, nw.Expr] = {"w": nw.col(weight).cast(nw.Float64)}
+    w = nw.col(weight).cast(nw.Float64)
+    masks: dict[str, nw.Expr] = {"w": w, "w2": w * w}
     if uncalibrated is not None:
         masks["d"] = nw.col(uncalibrated).cast(nw.Float64)
     for number, quantity in enumerate(quantities.values()):
         masks |= {f"{number}:{name}": masked for name, masked in _masks(quantity).items()}
-    masked = table.select(*keys, **masks).with_columns(w2=nw.col("w") * nw.col("w"))
+    masked = table.select(*keys, **masks)
     terms: dict[str, nw.Expr] = {}
     for number, quantity in enumerate(quantities.values()):
         made = _terms(quantity, f"{number}:", uncalibrated is not None)
