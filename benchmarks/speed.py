@@ -6,7 +6,8 @@
 
 Run by `make bench`. Responses are generated in chunks into a temporary folder, as the table `responses` has them: 20
 questions, 68 districts, 3,000 PSUs, one PSU after the other as field files have them (`--shuffled`: in random order).
-Each case is a process of its own; its peak memory is what the operating system reports, imports included. R is used
+Each case is a process of its own; its peak memory and CPU time are what the operating system reports, imports
+included: on a machine that is busy with other work the CPU time says more than the clock. R is used
 when Rscript and its package survey are installed, svy (PyPI) when SVY_PYTHON names the interpreter of an environment
 that has it.
 """
@@ -235,7 +236,7 @@ print(json.dumps({"estimates": len(rows), "seconds": seconds, "sum": sum(r.est f
 
 
 def measured(command: list[str]) -> dict[str, float]:
-    """The last line that a process prints (JSON), with its peak memory in GB."""
+    """The last line that a process prints (JSON), with its peak memory in GB and its CPU seconds."""
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(command, stdout=out, cwd=ROOT)
         _, status, usage = os.wait4(process.pid, 0)
@@ -244,7 +245,12 @@ def measured(command: list[str]) -> dict[str, float]:
             raise SystemExit(f"{' '.join(command[:4])} failed with exit code {process.returncode}")
         out.seek(0)
         answer: dict[str, float] = json.loads(out.read().decode().strip().splitlines()[-1])
-    return answer | {"memory": usage.ru_maxrss / 1024**2}
+    return answer | {"memory": usage.ru_maxrss / 1024**2, "cpu": usage.ru_utime + usage.ru_stime}
+
+
+def costs(found: dict[str, float]) -> str:
+    """CPU time and memory in words."""
+    return f"CPU {found['cpu']:.1f} s, peak memory {found['memory']:.2f} GB"
 
 
 def run_case(name: str, folder: Path) -> dict[str, float]:
@@ -261,14 +267,14 @@ def scale(rows: int, folder: Path, shuffled: bool) -> None:
     print(
         f"{rows / 1e6:.0f} million x {QUESTIONS} indicators ({size:.0f} MB): PSU totals {found['totals']:.1f} s, "
         f"{found['domains']:,.0f} estimates {found['estimates']:.1f} s, together {found['seconds']:.1f} s, "
-        f"peak memory {found['memory']:.2f} GB",
+        f"{costs(found)}",
         flush=True,
     )
     file.unlink()
     found = run_case("totals_only", folder)
     print(
         f"  responses deleted; from the stored totals: {found['domains']:,.0f} estimates {found['seconds']:.2f} s, "
-        f"peak memory {found['memory']:.2f} GB",
+        f"{costs(found)}",
         flush=True,
     )
 
@@ -295,7 +301,7 @@ def comparison(folder: Path) -> None:
         times = "" if name == "perception" else f", {found['seconds'] / ours['seconds']:.0f} times as long as ours"
         apart = max(abs(found[what] / ours[what] - 1) for what in ("sum", "se"))
         print(
-            f"  {name:<10} {found['seconds']:.2f} s, peak memory {found['memory']:.2f} GB{times}; "
+            f"  {name:<10} {found['seconds']:.2f} s, {costs(found)}{times}; "
             f"{found['estimates']:.0f} estimates, sums of estimates and of SEs within {apart:.0e} of ours"
         )
 
@@ -310,12 +316,15 @@ def r_has_survey() -> bool:
 def counts(folder: Path) -> None:
     """The two tables that users of srvyr and gtsummary reported as too slow or too large."""
     found = run_case("srvyr", folder)
-    print(f"50,000 rows, {found['groups']:,.0f} groups, counts with SEs (srvyr 164): {found['seconds']:.2f} s")
+    print(
+        f"50,000 rows, {found['groups']:,.0f} groups, counts with SEs (srvyr 164): {found['seconds']:.2f} s, "
+        f"{costs(found)}"
+    )
     write_responses(folder / "responses.parquet", 13_000_000)
     found = run_case("gtsummary", folder)
     print(
         f"13 million rows, {found['groups']:.0f} groups, counts with SEs (gtsummary 2127): {found['seconds']:.1f} s, "
-        f"peak memory {found['memory']:.2f} GB"
+        f"{costs(found)}"
     )
 
 
