@@ -100,9 +100,10 @@ def write_comparison(responses: Path, file: Path) -> None:
         f"CASE WHEN q{n:02d} IN {SCALE[2:]} THEN 1 WHEN q{n:02d} IN {SCALE[:2]} THEN 0 END AS y{n}"
         for n in range(COMPARED)
     )
-    duckdb.sql(
-        f"COPY (SELECT district_id, stratum, psu, weight, {shares} FROM read_parquet('{responses}')) TO '{file}'"
-    )
+    columns = f"district_id, stratum, psu, weight, {shares}"
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"COPY (SELECT {columns} FROM read_parquet('{responses}')) TO '{file}'")
 
 
 # Cases: each runs in a process of its own and returns what it measured

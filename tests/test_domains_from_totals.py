@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perception import wave_tables
 from perception.errors import InputError
 from perception.estimation.counts import weighted_counts
-from perception.estimation.domains import DOMAIN_DIMENSIONS, district_estimates
-from perception.estimation.totals import psu_totals
+from perception.estimation.design import design_from_psus
+from perception.estimation.domains import DOMAIN_DIMENSIONS, district_estimates, domain_cells, domain_estimates
+from perception.estimation.totals import CELL, Quantity, psu_totals, totals
 from perception.intake.raw import raw_responses
 from perception.project import Project, open_wave
 
@@ -55,6 +59,48 @@ def test_a_new_domain_touches_no_respondent(tmp_path: Path) -> None:
         np.testing.assert_allclose([row.estimate, row.se], [share, np.sqrt(variance)], rtol=1e-12)
         checked += 1
     assert checked == 24
+
+
+KEY = ["indicator", "level", "unit_id", "domain"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_all_domains_at_once_are_the_domains_one_by_one(seed: int) -> None:
+    # Also PSUs that lie in two districts, districts without a division, nulls, strata of one PSU, PSUs without a row.
+    rng = np.random.default_rng(seed)
+    count, districts = 200, ["a", "b", "c", "d"]
+    psu = rng.integers(0, 14, count)
+    frame = pd.DataFrame({"psu": psu.astype(str), "stratum": (psu // 3).astype(str)})
+    frame["district_id"] = np.where(rng.random(count) < 0.1, "d", np.array(districts)[psu % 4])
+    for name, values in {
+        "sex": ["female", "male", None],
+        "urban": ["urban", "rural"],
+        "age_group": ["old", "young"],
+    }.items():
+        frame[name] = rng.choice(values, count)
+    frame = frame.assign(weight=rng.uniform(0.5, 2, count), yes=rng.integers(0, 2, count).astype(float))
+    frame["score"] = np.where(rng.random(count) < 0.3, np.nan, rng.normal(5, 2, count))
+    valid = ~nw.col("score").is_null() & ~nw.col("score").is_nan()
+    quantities = {
+        "score": Quantity(valid, nw.col("score"), None, nw.col("yes") == 0.0),
+        "share": Quantity(nw.col("age_group") == "old", nw.col("yes"), binary=True),
+        "ratio": Quantity(valid, nw.col("yes"), nw.col("score")),
+    }
+    summed = totals(frame, quantities, CELL)
+    design_psus = pd.DataFrame({"psu": [str(number) for number in range(15)]})
+    design_psus["variance_stratum"] = [str(number // 3) for number in range(14)] + ["alone"]
+    units = pd.DataFrame({"district_id": districts, "division_id": ["x", "x", "y", None], "province_id": "p"})
+    kinds = {"score": "mean", "share": "share", "ratio": "mean"}
+    dimensions = [*DOMAIN_DIMENSIONS, NEW]
+    single = domain_estimates(domain_cells(summed, units, dimensions), design_from_psus(design_psus), kinds)
+    single = single.astype(dict.fromkeys(KEY, "str")).sort_values(KEY, ignore_index=True)
+    indicators = pd.DataFrame({"indicator": kinds.keys(), "kind": kinds.values()})
+    ours = district_estimates(summed.assign(wave="one"), design_psus, units, indicators, dimensions=dimensions)
+    assert ours[KEY].to_numpy().tolist() == single[KEY].to_numpy().tolist()
+    for name in ("estimate", "se", "low", "high", "n", "n_eff", "psus", "df", "deff", "kish", "dont_know_share"):
+        found, wanted = (table[name].to_numpy(float, na_value=np.nan) for table in (ours, single))
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12, err_msg=name)
 
 
 # Weighted counts

@@ -62,13 +62,20 @@ class Design:
     def _pieces(self, scores: Any) -> tuple[Any, Any, NDArray[np.float64], NDArray[np.float64]]:
         totals = sparse.csc_array(scores) if sparse.issparse(scores) else np.asarray(scores, dtype=np.float64)
         sizes = self.stratum_sizes.astype(float)
-        single = sizes == 1
-        factors = np.where(single, 1.0, sizes / np.where(single, 1.0, sizes - 1.0))
+        weights, mean_weights = self.factors
         membership = sparse.csr_array(
             (np.ones(len(self.stratum_codes)), (self.stratum_codes, np.arange(len(self.stratum_codes)))),
             shape=(len(sizes), len(self.stratum_codes)),
         )
-        return totals, membership @ totals, factors[self.stratum_codes], np.where(single, 0.0, factors / sizes)
+        return totals, membership @ totals, weights, mean_weights
+
+    @property
+    def factors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the squares of PSU totals and of stratum totals count in a variance (n_psus, n_strata)."""
+        sizes = self.stratum_sizes.astype(float)
+        single = sizes == 1
+        factors = np.where(single, 1.0, sizes / np.where(single, 1.0, sizes - 1.0))
+        return factors[self.stratum_codes], np.where(single, 0.0, factors / sizes)
 
 
 @dataclass(frozen=True)

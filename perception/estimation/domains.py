@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from perception.estimation.all_domains import all_domains
 from perception.estimation.design import Calibration, Design, calibration, design_from_psus
 from perception.estimation.intervals import intervals
 from perception.schemas import conform
@@ -234,7 +235,7 @@ def domain_estimates(
     (calibration), Korn and Graubard 1998 (df, intervals), Kish 1965 (deff).
     """
     sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
-    n, w, wx = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx"))
+    wx = sums["sum_wx"].to_numpy(float)
     estimate = sums["sum_wy"].to_numpy() / wx
     variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
 
@@ -243,6 +244,14 @@ def domain_estimates(
     pairs = pd.unique(domain * len(design.stratum_sizes) + strata)
     df = psus - np.bincount(pairs // len(design.stratum_sizes), minlength=len(sums))
 
+    sums = sums.assign(variance=variance, psus=psus, df=df).join(_nonresponse(cells), on=_DOMAIN_KEY)
+    return _statistics(sums, kinds)
+
+
+def _statistics(sums: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Estimates with everything said of them, from the sums of each domain, its variance, psus, df and non-response."""
+    n, w, wx, variance = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx", "variance"))
+    df, estimate = sums["df"].to_numpy(), sums["sum_wy"].to_numpy() / wx
     residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
     spread = residual.to_numpy() / w * (w / wx) ** 2
     agree = spread <= 1e-12 * np.maximum(1.0, estimate**2)
@@ -251,19 +260,17 @@ def domain_estimates(
         deff = variance / (spread / (n - 1))
     deff = np.where(agree | (n < 2) | (df < 1) | (variance <= 0), np.nan, deff)
 
-    frame = (
-        sums[_DOMAIN_KEY]
-        .assign(
-            estimate=estimate,
-            se=np.where(df < 1, np.nan, np.sqrt(variance)),
-            n=sums["n"],
-            n_positive=sums["n_positive"],
-            psus=psus,
-            df=df,
-            deff=deff,
-            kish=n * sums["sum_w2"].to_numpy() / w**2,
-        )
-        .join(_nonresponse(cells), on=_DOMAIN_KEY)
+    frame = sums[_DOMAIN_KEY].assign(
+        estimate=estimate,
+        se=np.where(df < 1, np.nan, np.sqrt(variance)),
+        n=sums["n"],
+        n_positive=sums["n_positive"],
+        psus=sums["psus"],
+        df=df,
+        deff=deff,
+        kish=n * sums["sum_w2"].to_numpy() / w**2,
+        dont_know_share=sums["dont_know_share"],
+        refused_share=sums["refused_share"],
     )
     # Where not one cell of the indicator varies there is no pooled deff either; unequal weights still cost something.
     frame["n_eff"] = n / frame["deff"].fillna(_pooled_deff(frame)).fillna(frame["kish"]).to_numpy()
@@ -305,20 +312,24 @@ def district_estimates(
     `dimensions` are crosses of columns of `totals`, those of `domain_dimensions` when not given: any other cross of
     sex, urban and age_group comes from the same totals, without a look at respondents.
 
-    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml. Indicators
-    are estimated one after another, which keeps memory at that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
+    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml; indicators
+    are then estimated one after another, which keeps memory at that of one.
     """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
     design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
-    calibrated = None
-    if calibration_totals is not None and len(calibration_totals):
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions)
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
-    estimates = pd.concat(
-        [
-            domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated)
-            for _, part in answered.groupby("indicator")
-        ]
-    )
+    if calibration_totals is None or calibration_totals.empty:
+        sums = all_domains(answered, units, design, dimensions, UNIT_COLUMNS, _SUMMED)
+        asked = sums[["n", "n_dont_know", "n_refused"]].sum(axis=1)
+        reasons = {"dont_know_share": sums["n_dont_know"] / asked, "refused_share": sums["n_refused"] / asked}
+        estimates = _statistics(sums.assign(**reasons), kinds)
+    else:
+        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions)
+        estimates = pd.concat(
+            [
+                domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated)
+                for _, part in answered.groupby("indicator")
+            ]
+        )
     estimates.insert(0, "wave", totals["wave"].iloc[0])
     return conform(estimates.sort_values(_DOMAIN_KEY), "district_estimates")
