@@ -144,6 +144,12 @@ _EFFECTS = (
     Column("df", "integer", "Design degrees of freedom", "", low=0),
 )
 _SIMULATED = Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers")
+_MODEL_KEY = (
+    _SIMULATED,
+    Column("instrument", "string", "Questionnaire id"),
+    Column("round", "string", "Waves fielded and ranked together"),
+    _INDICATOR,
+)
 _WAVE_FACTS = (
     _WAVE,
     Column("round", "string", "Waves fielded and ranked together"),
@@ -175,6 +181,7 @@ _INDICATOR_FACTS = (
     Column("question", "string", "Wording of the question or questions"),
     Column("positive", "string", "Answers that count as 1", nullable=True),
     Column("population", "string", "Who was asked"),
+    Column("target", "number", "Value that a district should reach", "as estimate", True),
 )
 
 TABLES: dict[str, Table] = {
@@ -303,6 +310,65 @@ TABLES: dict[str, Table] = {
                 *_statistics(nullable=False),
                 Column("interval", "string", "How the interval was made", allowed=("logit", "korn_graubard", "t")),
                 Column("n_positive", "integer", "Valid answers that count as 1", "persons", True, low=0),
+                Column("weight_sum", "number", "Sum of the weights of valid answers", low=0),
+            ),
+        ),
+        Table(
+            "small_area_estimates",
+            "Model-based estimates of every district, sampled or not, before any publication rule",
+            ("wave", "indicator", "district_id"),
+            (
+                _WAVE,
+                _INDICATOR,
+                _SIMULATED,
+                _DISTRICT,
+                Column("direct", "number", "Direct estimate, null without a sample", "as estimate", True),
+                Column("n", "integer", "Respondents with a valid answer", "persons", low=0),
+                Column("deff", "number", "Smoothed design effect", "ratio", True, low=0),
+                Column("estimate", "number", "Posterior mean after benchmarking", "proportion or the question's unit"),
+                Column("se", "number", "Posterior standard deviation", "as estimate", low=0),
+                Column("low", "number", "Lower end of the 95 % interval", "as estimate"),
+                Column("high", "number", "Upper end of the 95 % interval", "as estimate"),
+                Column("shrinkage", "number", "Weight of the model; 1 without a sample", "proportion", False, 0, 1),
+                Column("synthetic", "number", "What covariates alone predict", "as estimate"),
+                Column("residual", "number", "Standardised residual from the synthetic part", "", True),
+            ),
+        ),
+        Table(
+            "small_area_models",
+            "The area model of each indicator and round, with its diagnostics",
+            ("simulated", "instrument", "round", "indicator"),
+            (
+                *_MODEL_KEY,
+                Column("scale", "string", "Scale of the model", allowed=("arcsine_root", "natural")),
+                Column("districts", "integer", "Districts estimated", "districts", low=1),
+                Column("sampled", "integer", "Districts with a sample", "districts", low=1),
+                Column("covariates", "string", "Covariates used; empty for none"),
+                Column(
+                    "variance", "number", "Posterior mean of the variance between districts", "scale squared", low=0
+                ),
+                Column("variance_low", "number", "Lower end of its 95 % interval", "scale squared", low=0),
+                Column("variance_high", "number", "Upper end of its 95 % interval", "scale squared", low=0),
+                Column(
+                    "explained", "number", "Share of the variance between districts that covariates explain", "", True
+                ),
+                Column("rho", "number", "Intraclass correlation within PSUs", "", False, 0, 1),
+                Column("shrinkage", "number", "Mean weight of the model in sampled districts", "", False, 0, 1),
+                Column("largest_residual", "number", "Largest standardised residual in size", low=0),
+                Column("normality_p", "number", "Shapiro-Wilk p of the standardised residuals", "", False, 0, 1),
+                Column("left_out_rmse", "number", "Error of predicting each district from the others", "scale", low=0),
+            ),
+        ),
+        Table(
+            "small_area_coefficients",
+            "The terms of each area model, on its scale; covariates are standardised",
+            ("simulated", "instrument", "round", "indicator", "term"),
+            (
+                *_MODEL_KEY,
+                Column("term", "string", "Intercept or covariate"),
+                Column("estimate", "number", "Posterior mean", "scale per standard deviation"),
+                Column("low", "number", "Lower end of the 95 % interval", "as estimate"),
+                Column("high", "number", "Upper end of the 95 % interval", "as estimate"),
             ),
         ),
         Table(
@@ -433,7 +499,7 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "district_rankings",
-            "Districts in order of their published estimate, rank 1 the worst; no rank where it is suppressed",
+            "Districts in order of their small-area estimates, rank 1 the worst; no rank where these are suppressed",
             ("wave", "indicator", "scope", "district_id"),
             (
                 _WAVE,
@@ -447,21 +513,20 @@ TABLES: dict[str, Table] = {
                 ),
                 Column("scope_id", "string", "The province or round"),
                 _DISTRICT,
-                Column(
-                    "rank",
-                    "integer",
-                    "Place by the estimate, 1 = worst; uncertain, see rank_low and rank_high",
-                    "",
-                    True,
-                    low=1,
-                ),
-                Column(
-                    "rank_low", "integer", "Best-supported worst place: lower end of the 90 % rank set", "", True, low=1
-                ),
-                Column("rank_high", "integer", "Upper end of the 90 % rank set", "", True, low=1),
+                Column("rank", "integer", "Place by expected rank, 1 = worst; see rank_low and rank_high", "", True, 1),
+                Column("rank_expected", "number", "Posterior mean of the rank", "", True, 1),
+                Column("rank_median", "number", "Posterior median of the rank", "", True, 1),
+                Column("rank_low", "integer", "Lower end of the 90 % rank set", "", True, 1),
+                Column("rank_high", "integer", "Upper end of the 90 % rank set", "", True, 1),
+                Column("certain_low", "integer", "Lowest rank that the direct estimates leave open", "", True, 1),
+                Column("certain_high", "integer", "Highest rank that the direct estimates leave open", "", True, 1),
+                Column("p_lowest", "number", "Probability of being among the worst lowest_count", "", True, 0, 1),
+                Column("p_highest", "number", "Probability of being among the best lowest_count", "", True, 0, 1),
+                Column("p_below_target", "number", "Probability of being worse than the target", "", True, 0, 1),
+                Column("lowest_count", "integer", "How many districts count as the worst and as the best", low=0),
                 Column("districts", "integer", "Districts ranked in the scope", "districts", low=0),
                 Column("band", "string", "Band, null where there is no rank", "", True, allowed=BANDS),
-                Column("estimate", "number", "Published estimate", "proportion or the question's unit", True),
+                Column("estimate", "number", "Small-area estimate", "proportion or the question's unit", True),
                 Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
                 Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
                 Column("n", "integer", "Respondents with a valid answer", "persons", True, low=0),

@@ -234,6 +234,7 @@ def domain_estimates(
             df=df,
             deff=deff,
             kish=n * sums["sum_w2"].to_numpy() / w**2,
+            weight_sum=w,
         )
         .join(_nonresponse(cells), on=_DOMAIN_KEY)
     )

@@ -48,6 +48,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "question": "; ".join(instrument.questions[question].label.en for question in indicator.questions),
             "positive": _positive(indicator, instrument),
             "population": indicator.population,
+            "target": indicator.target,
         }
         for name, indicator in instrument.available_indicators(responses.columns).items()
     ]

@@ -59,7 +59,10 @@ class Universe(Declaration):
 
 
 class Indicator(Declaration):
-    """A quantity per respondent: 1 when the answer (or any of several) is `positive`, or the number itself."""
+    """A quantity per respondent: 1 when the answer (or any of several) is `positive`, or the number itself.
+
+    `target` is the value that every district should reach; rankings say how probably one is on its wrong side.
+    """
 
     label: Text
     question: Name | None = None
@@ -71,11 +74,14 @@ class Indicator(Declaration):
     headline: bool = False
     sensitive: bool = False
     minimum_level: Level = "district"
+    target: float | None = None
 
     @model_validator(mode="after")
     def _asks_something(self) -> Indicator:
         if (self.question is None) == (not self.any_of):
             raise ValueError("needs either `question` or `any_of`. Give one of the two.")
+        if self.target is not None and self.positive and not 0 < self.target < 1:
+            raise ValueError("the `target` of a share lies between 0 and 1. Write 0.6 for 60 percent.")
         return self
 
     @property
