@@ -18,6 +18,12 @@ PUBLIC_TABLES = [name for name, table in TABLES.items() if table.public]
 INTERNAL_TABLES = [name for name, table in TABLES.items() if not table.public and name != "raw_responses"]
 
 
+def project_units(project: ProjectResource, waves: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The districts of each vintage that the waves use."""
+    gazetteer = load_gazetteer(project.project.reference)
+    return {vintage: vintage_units(gazetteer, vintage) for vintage in waves["vintage"].unique()}
+
+
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_waves(waves: pd.DataFrame) -> pd.DataFrame:
     return conform(waves, "published_waves")
@@ -29,8 +35,17 @@ def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
-def published_estimates(district_estimates: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
-    return publication.published_estimates(district_estimates, indicators)
+def published_estimates(
+    project: ProjectResource, district_estimates: pd.DataFrame, indicators: pd.DataFrame, waves: pd.DataFrame
+) -> pd.DataFrame:
+    units = project_units(project, waves)
+    places = pd.concat([units[row.vintage].assign(wave=row.wave) for row in waves.itertuples()]) if len(waves) else None
+    return publication.published_estimates(district_estimates, indicators, units=places)
+
+
+@table_asset(group=GROUP, per_wave=False)
+def withheld(published_estimates: pd.DataFrame) -> pd.DataFrame:
+    return publication.withheld(published_estimates)
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -45,8 +60,7 @@ def district_rankings(
     published_waves: pd.DataFrame,
     published_indicators: pd.DataFrame,
 ) -> pd.DataFrame:
-    gazetteer = load_gazetteer(project.project.reference)
-    units = {vintage: vintage_units(gazetteer, vintage) for vintage in published_waves["vintage"].unique()}
+    units = project_units(project, published_waves)
     return ranking.district_rankings(published_estimates, published_waves, published_indicators, units)
 
 

@@ -58,6 +58,7 @@ class Table:
 LEVELS = ("district", "division", "province", "all")
 BANDS = ("low", "watch", "not_distinguishable", "high")
 QUALITIES = ("publish", "caution", "suppress")
+METHODS = ("direct", "small_area")
 
 _WAVE = Column("wave", "string", "Wave id, the name of its folder")
 _INDICATOR = Column("indicator", "string", "Indicator id of the wave's instrument")
@@ -481,6 +482,23 @@ TABLES: dict[str, Table] = {
             ("wave", "model", "driver", "term"),
             _EFFECTS,
         ),
+        Table(
+            "small_area_estimates",
+            "Model-based estimates of districts that borrow strength from the others, before any publication rule",
+            ("wave", "indicator", "district_id"),
+            (
+                _WAVE,
+                _INDICATOR,
+                _DISTRICT,
+                Column("direct", "number", "Direct estimate that the model used", "as estimate", True),
+                Column("estimate", "number", "Small-area estimate", "proportion or the question's unit"),
+                Column("se", "number", "Posterior standard deviation", "as estimate", low=0),
+                Column("low", "number", "Lower end of the 95 % interval", "as estimate"),
+                Column("high", "number", "Upper end of the 95 % interval", "as estimate"),
+                Column("shrinkage", "number", "Weight of the direct estimate in the small-area one", "", True, 0, 1),
+                Column("n", "integer", "Respondents with a valid answer", "persons", low=0),
+            ),
+        ),
         Table("waves", "What a wave is", ("wave",), _WAVE_FACTS),
         Table("indicators", "What each indicator of a wave means", ("wave", "indicator"), _INDICATOR_FACTS),
         Table(
@@ -489,11 +507,35 @@ TABLES: dict[str, Table] = {
             (*(column.name for column in _ESTIMATE_KEY), "method"),
             (
                 *_ESTIMATE_KEY,
-                Column("method", "string", "How it was estimated", allowed=("direct",)),
+                Column("method", "string", "From the cell's own sample, or by a model", allowed=METHODS),
                 _SIMULATED,
                 *_statistics(nullable=True),
                 Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
                 Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
+            public=True,
+        ),
+        Table(
+            "withheld",
+            "How many published estimates are withheld and why; each cell counts once, under the first of its reasons",
+            ("wave", "indicator", "method", "level", "domain_kind", "reason"),
+            (
+                _WAVE,
+                _INDICATOR,
+                Column("method", "string", "From the cell's own sample, or by a model", allowed=METHODS),
+                Column("level", "string", "Geographic level of the units", allowed=LEVELS),
+                Column("domain_kind", "string", "`all`, or what respondents are divided by, such as sex,urban"),
+                _SIMULATED,
+                Column(
+                    "concern",
+                    "string",
+                    "Too uncertain to be of use, or to protect respondents",
+                    allowed=("quality", "disclosure"),
+                ),
+                Column("reason", "string", "Code of the reason"),
+                Column("words", "string", "The reason in words"),
+                Column("withheld", "integer", "Cells withheld for this reason; areas by groups, not persons", low=1),
+                Column("cells", "integer", "Cells of this wave, indicator, method, level and kind", low=1),
             ),
             public=True,
         ),

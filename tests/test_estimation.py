@@ -485,12 +485,16 @@ def estimate_row(**values: Any) -> dict[str, Any]:
     }
 
 
-def publish(*rows: dict[str, Any], **indicator: Any) -> pd.DataFrame:
+HERE = pd.DataFrame({"wave": "w", "district_id": ["d", "e"], "division_id": "v", "province_id": "p"})
+
+
+def publish(*rows: dict[str, Any], units: pd.DataFrame | None = None, **indicator: Any) -> pd.DataFrame:
     """Published rows of estimates of one indicator, in the order given."""
     described = {"kind": "share", "simulated": False, "sensitive": False, "minimum_level": "district", **indicator}
     frame = conform(pd.DataFrame(rows), "district_estimates")
     waves = frame["wave"].unique()
-    return published_estimates(frame, pd.DataFrame([{"wave": w, "indicator": "i", **described} for w in waves]))
+    facts = pd.DataFrame([{"wave": w, "indicator": "i", **described} for w in waves])
+    return published_estimates(frame, facts, units=units)
 
 
 NUMBERS = [
@@ -565,44 +569,82 @@ def test_every_number_of_a_published_table_is_tested_here() -> None:
     assert set(TABLES["published_estimates"].names) - words == set(NUMBERS)
 
 
-DISTRICTS = ("a", "b", "c")
+THREE_DISTRICTS = pd.DataFrame(
+    {"district_id": ["a", "b", "c"], "division_id": ["v", "v", "x"], "province_id": "p", "wave": "w"}
+)
 
 
-def sensitive_tables(**thin: Any) -> list[dict[str, Any]]:
-    """District x all, district x sex and division x all of a wave; the district a of the first table has `thin`."""
-    rows = [estimate_row(unit_id=unit, **(thin if unit == "a" else {})) for unit in DISTRICTS]
-    rows += [estimate_row(unit_id=unit, domain=f"sex={sex}") for unit in DISTRICTS for sex in ("female", "male")]
-    return [*rows, estimate_row(level="division", unit_id="v"), estimate_row(wave="w2", unit_id="a")]
+def sensitive_wave(counts: dict[str, tuple[int, int]], division: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+    """District rows of women and men answering 1, of 200 asked of each, and the districts and divisions they add to."""
+    rows, sums = [], {"v": (0, 0), "x": (0, 0)}
+    for unit, (women, men) in counts.items():
+        rows.append(estimate_row(unit_id=unit, n_positive=women + men))
+        rows.append(estimate_row(unit_id=unit, domain="sex=female", n=200, n_positive=women))
+        rows.append(estimate_row(unit_id=unit, domain="sex=male", n=200, n_positive=men))
+        above = THREE_DISTRICTS.set_index("district_id").loc[unit, "division_id"]
+        sums[above] = (sums[above][0] + 400, sums[above][1] + women + men)
+    rows += [estimate_row(level="division", unit_id=unit, n=n, n_positive=x) for unit, (n, x) in sums.items() if n]
+    return rows
+
+
+def withheld_places(rows: list[dict[str, Any]], **indicator: Any) -> set[tuple[str, str, str]]:
+    frame = conform(pd.DataFrame(rows), "district_estimates")
+    described = {"wave": "w", "indicator": "i", "kind": "share", "simulated": False, "minimum_level": "district"}
+    facts = pd.DataFrame([{**described, "sensitive": True, **indicator}])
+    published = published_estimates(frame, facts, units=THREE_DISTRICTS)
+    held = published[published["quality"] == "suppress"]
+    assert set(held["reason"]) <= {"few_persons", "below_minimum_level"}
+    assert held[NUMBERS].isna().all(axis=None)
+    return set(zip(held["level"], held["unit_id"], held["domain"], strict=True))
+
+
+PLENTY = {"a": (50, 60), "b": (70, 80), "c": (90, 40)}
 
 
 @pytest.mark.parametrize(
-    ("thin", "withheld"),
-    [
-        ({"n_positive": 9}, True),
-        ({"n_positive": 0}, True),
-        ({"n_positive": 391}, True),  # nine answered otherwise
-        ({"n_positive": 400}, True),
-        ({"n_positive": 10}, False),
-        ({"n_positive": 390}, False),
-        ({"n_positive": None}, True),
-    ],
+    ("women", "withheld"), [(9, True), (0, True), (191, True), (200, True), (10, False), (190, False)]
 )
-def test_a_sensitive_table_with_a_thin_cell_is_withheld_whole(thin: dict[str, Any], withheld: bool) -> None:
-    published = publish(*sensitive_tables(**thin), sensitive=True)
-    table, rest = published.iloc[:3], published.iloc[3:]
-    assert (table["quality"] == "suppress").all() == withheld
-    if withheld:
-        assert (table["reason"] == "few_persons").all()
-        assert table[NUMBERS].isna().all(axis=None)
-    assert (rest["quality"] == "publish").all()
-    assert (publish(*sensitive_tables(**thin))["quality"] == "publish").all()  # nothing of this where not sensitive
+def test_a_thin_cell_of_a_sensitive_indicator_is_withheld_with_one_that_gives_it_away(
+    women: int, withheld: bool
+) -> None:
+    rows = sensitive_wave({**PLENTY, "a": (women, 60)})
+    # Men and both together would tell of the women; the men are fewer, and that suffices.
+    expected = {("district", "a", "sex=female"), ("district", "a", "sex=male")} if withheld else set()
+    assert withheld_places(rows) == expected
+    assert withheld_places(rows, sensitive=False) == set()
 
 
-def test_a_thin_cell_of_a_domain_withholds_that_kind_of_domain_only() -> None:
-    rows = sensitive_tables()
-    rows[3]["n_positive"] = 3  # sex=female in district a
-    published = publish(*rows, sensitive=True)
-    assert (published["quality"] == "suppress").tolist() == [False] * 3 + [True] * 6 + [False] * 2
+def test_a_thin_district_is_withheld_with_another_of_its_division() -> None:
+    held = withheld_places(sensitive_wave({**PLENTY, "a": (3, 4)}))
+    assert {("district", "a", domain) for domain in ("all", "sex=female", "sex=male")} <= held
+    assert ("district", "b", "all") in held or ("division", "v", "all") in held
+    assert not {place for place in held if place[1] in ("c", "x")}
+
+
+def test_a_division_that_is_one_district_gives_it_away() -> None:
+    held = withheld_places(sensitive_wave(PLENTY), minimum_level="division")
+    assert held == {("district", *place) for place in product("abc", ("all", "sex=female", "sex=male"))} | {
+        ("division", "x", "all")
+    }
+
+
+def test_a_sensitive_mean_or_one_without_counts_is_withheld_whole() -> None:
+    rows = sensitive_wave(PLENTY)
+    assert len(withheld_places(rows, kind="mean")) == len(rows)
+    rows[4]["n_positive"] = None
+    assert len(withheld_places(rows)) == len(rows)
+
+
+def test_a_sensitive_indicator_needs_to_know_what_adds_up() -> None:
+    rows = sensitive_wave({**PLENTY, "a": (3, 60)})
+    with pytest.raises(InputError, match="wave w, indicator i: has counts to protect, but the divisions and provinces"):
+        publish(*rows, sensitive=True)
+    rows[-1]["n_positive"] += 1
+    with pytest.raises(InputError, match="division x, domain all: the counts of its parts do not add up"):
+        withheld_places(rows)
+    rows[0]["unit_id"] = "elsewhere"
+    with pytest.raises(InputError, match="districts elsewhere: are not among the units of the wave"):
+        withheld_places(rows)
 
 
 def test_below_the_minimum_level_nothing_is_published() -> None:
@@ -617,14 +659,15 @@ def test_a_withheld_cell_says_nothing_about_its_quality() -> None:
     row = estimate_row(n=12, n_positive=3, psus=1, df=0, se=None, low=None, high=None, dont_know_share=0.6)
     described = {"few_persons": {"sensitive": True}, "below_minimum_level": {"minimum_level": "province"}}
     for reason, indicator in described.items():
-        published = publish(row, **indicator).iloc[0]
+        published = publish(row, units=HERE, **indicator).iloc[0]
         assert published["reason"] == reason
         assert published[NUMBERS].isna().all()
-    assert publish(row, sensitive=True, minimum_level="province").iloc[0]["reason"] == "below_minimum_level"
+    both = publish(row, units=HERE, sensitive=True, minimum_level="province").iloc[0]
+    assert both["reason"] == "below_minimum_level"
 
 
 def test_published_estimates_keep_their_contract() -> None:
-    published = publish(estimate_row(), estimate_row(unit_id="e", n=3), sensitive=True)
+    published = publish(estimate_row(), estimate_row(unit_id="e", n=3, n_positive=1), units=HERE, sensitive=True)
     assert contract_breaches(published, "published_estimates") == []
 
 
