@@ -6,8 +6,8 @@ import dagster as dg
 import pandas as pd
 
 from assets.resources import ProjectResource
-from assets.tables import failures_named, table_asset
-from perception.estimation import publication, ranking
+from assets.tables import failures_named, table_asset, tables_asset
+from perception.estimation import publication, ranking, small_area
 from perception.geography import load_gazetteer, vintage_units
 from perception.publish import project_site
 from perception.publish import warehouse as duckdb_files
@@ -34,13 +34,32 @@ def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
     return conform(indicators, "published_indicators")
 
 
+@tables_asset(
+    "small_area_estimates",
+    "small_area_models",
+    "small_area_coefficients",
+    group=GROUP,
+    per_wave=False,
+    after=["complete_wave"],
+)
+def small_areas(
+    project: ProjectResource, district_estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+) -> tuple[pd.DataFrame, ...]:
+    units = project_units(project, waves)
+    return small_area.small_area_tables(district_estimates, waves, indicators, units)
+
+
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_estimates(
-    project: ProjectResource, district_estimates: pd.DataFrame, indicators: pd.DataFrame, waves: pd.DataFrame
+    project: ProjectResource,
+    district_estimates: pd.DataFrame,
+    small_area_estimates: pd.DataFrame,
+    indicators: pd.DataFrame,
+    waves: pd.DataFrame,
 ) -> pd.DataFrame:
     units = project_units(project, waves)
     places = pd.concat([units[row.vintage].assign(wave=row.wave) for row in waves.itertuples()]) if len(waves) else None
-    return publication.published_estimates(district_estimates, indicators, units=places)
+    return publication.published_estimates(district_estimates, indicators, small_area_estimates, units=places)
 
 
 @table_asset(group=GROUP, per_wave=False)
@@ -56,12 +75,13 @@ def published_drivers(drivers: pd.DataFrame, indicators: pd.DataFrame) -> pd.Dat
 @table_asset(group=GROUP, per_wave=False)
 def district_rankings(
     project: ProjectResource,
+    district_estimates: pd.DataFrame,
     published_estimates: pd.DataFrame,
-    published_waves: pd.DataFrame,
-    published_indicators: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
 ) -> pd.DataFrame:
-    units = project_units(project, published_waves)
-    return ranking.district_rankings(published_estimates, published_waves, published_indicators, units)
+    units = project_units(project, waves)
+    return ranking.district_rankings(district_estimates, published_estimates, waves, indicators, units)
 
 
 @dg.asset(

@@ -482,23 +482,6 @@ TABLES: dict[str, Table] = {
             ("wave", "model", "driver", "term"),
             _EFFECTS,
         ),
-        Table(
-            "small_area_estimates",
-            "Model-based estimates of districts that borrow strength from the others, before any publication rule",
-            ("wave", "indicator", "district_id"),
-            (
-                _WAVE,
-                _INDICATOR,
-                _DISTRICT,
-                Column("direct", "number", "Direct estimate that the model used", "as estimate", True),
-                Column("estimate", "number", "Small-area estimate", "proportion or the question's unit"),
-                Column("se", "number", "Posterior standard deviation", "as estimate", low=0),
-                Column("low", "number", "Lower end of the 95 % interval", "as estimate"),
-                Column("high", "number", "Upper end of the 95 % interval", "as estimate"),
-                Column("shrinkage", "number", "Weight of the direct estimate in the small-area one", "", True, 0, 1),
-                Column("n", "integer", "Respondents with a valid answer", "persons", low=0),
-            ),
-        ),
         Table("waves", "What a wave is", ("wave",), _WAVE_FACTS),
         Table("indicators", "What each indicator of a wave means", ("wave", "indicator"), _INDICATOR_FACTS),
         Table(

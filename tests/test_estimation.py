@@ -13,8 +13,6 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from perception.errors import InputError
@@ -22,7 +20,6 @@ from perception.estimation.design import assign_variance_strata, design_from_psu
 from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
 from perception.estimation.publication import REASONS, published_drivers, published_estimates
-from perception.estimation.ranking import district_rankings, lowest_count, rank_sets
 from perception.estimation.totals import Quantity, indicator_quantity, psu_totals, totals
 from perception.intake.instrument import Indicator, Instrument
 from perception.schemas import TABLES, conform, contract_breaches
@@ -481,6 +478,7 @@ def estimate_row(**values: Any) -> dict[str, Any]:
         "refused_share": 0.01,
         "interval": "logit",
         "n_positive": 200,
+        "weight_sum": 400.0,
         **values,
     }
 
@@ -703,137 +701,6 @@ def test_rules_for_drivers(values: dict[str, Any], kept: bool) -> None:
     assert len(published) == int(kept)
     assert published["simulated"].all()
     assert published_drivers(drivers, outcome.assign(sensitive=True)).empty
-
-
-# Rankings
-
-
-def certain(estimate: float, se: float = 0.001, unit: str = "d") -> dict[str, Any]:
-    return estimate_row(estimate=estimate, se=se, unit_id=unit, n=10_000, n_eff=10_000.0, df=1000, n_positive=5000)
-
-
-def ranked(rows: list[dict[str, Any]], *, units: pd.DataFrame | None = None, **indicator: Any) -> pd.DataFrame:
-    """Rankings of published districts; `waves` of the rows are of round 2021 and one instrument, vintage 2018."""
-    described = {
-        "simulated": False,
-        "kind": "share",
-        "higher_is_better": True,
-        "sensitive": False,
-        "minimum_level": "district",
-    }
-    waves = sorted({row["wave"] for row in rows})
-    facts = pd.DataFrame({"wave": waves, "round": "2021", "instrument": "tiny", "vintage": "2018"})
-    indicators = pd.DataFrame([{"wave": wave, "indicator": "i", **described, **indicator} for wave in waves])
-    if units is None:
-        units = pd.DataFrame({"district_id": sorted({row["unit_id"] for row in rows}), "province_id": "p"})
-    published = published_estimates(conform(pd.DataFrame(rows), "district_estimates"), indicators)
-    return district_rankings(published, facts, indicators, {"2018": units})
-
-
-HAND = [("a", 0.10, 0.001), ("b", 0.20, 0.01), ("c", 0.205, 0.01), ("d", 0.50, 0.001), ("e", 0.90, 0.001)]
-
-
-def test_rank_sets_by_hand() -> None:
-    frame = pd.DataFrame([certain(estimate, se) for _, estimate, se in HAND])
-    first, last = rank_sets(frame, share=True)
-    assert first.tolist() == [1, 2, 2, 4, 5]
-    assert last.tolist() == [1, 3, 3, 4, 5]
-    equal = pd.DataFrame([certain(0.5)] * 4)
-    first, last = rank_sets(equal, share=True)
-    assert (first.tolist(), last.tolist()) == ([1] * 4, [4] * 4)
-
-
-def test_rank_sets_hold_together_with_the_confidence_asked_for() -> None:
-    # Of two means, each interval is made at 95 %: 1.96 standard errors on either side.
-    def apart(gap: float) -> bool:
-        frame = pd.DataFrame({"estimate": [0.0, gap], "se": 1.0, "df": 10**9, "n": 10**6, "n_eff": 1e6})
-        return rank_sets(frame, share=False, confidence=0.90)[0].tolist() == [1, 2]
-
-    assert not apart(2 * 1.959)
-    assert apart(2 * 1.961)
-
-
-def test_ranking_by_hand_and_in_reverse() -> None:
-    rows = [certain(estimate, se, unit) for unit, estimate, se in HAND]
-    table = ranked(rows)
-    province = table[table["scope"] == "province"].set_index("district_id")
-    assert province["rank"].tolist() == [1, 2, 3, 4, 5]
-    assert province["rank_low"].tolist() == [1, 2, 2, 4, 5]
-    assert province["rank_high"].tolist() == [1, 3, 3, 4, 5]
-    assert province["band"].tolist() == ["low", *["not_distinguishable"] * 3, "high"]
-    assert (province["districts"] == 5).all()
-    worse = ranked(rows, higher_is_better=False)
-    worse = worse[worse["scope"] == "province"].set_index("district_id").loc[list("abcde")]
-    assert worse["rank"].tolist() == [5, 4, 3, 2, 1]
-    assert worse["rank_low"].tolist() == [5, 3, 3, 2, 1]
-    assert worse["rank_high"].tolist() == [5, 4, 4, 2, 1]
-    assert worse["band"].tolist() == ["high", *["not_distinguishable"] * 3, "low"]
-    assert contract_breaches(table, "district_rankings") == []
-
-
-def test_a_suppressed_district_is_listed_without_a_rank() -> None:
-    rows = [certain(estimate, se, unit) for unit, estimate, se in HAND]
-    rows[0] |= {"n": 10}
-    table = ranked(rows)
-    province = table[table["scope"] == "province"].set_index("district_id")
-    assert province.loc["a", ["rank", "rank_low", "rank_high", "band", "estimate", "low", "n"]].isna().all()
-    assert province.loc["a", ["quality", "districts"]].tolist() == ["suppress", 4]
-    assert province.loc["b", ["rank", "rank_low", "rank_high"]].tolist() == [1, 1, 2]
-
-
-def test_a_band_needs_the_whole_rank_set() -> None:
-    # Of 20 districts the lowest 3 count. b may hold 2-3, all among them; with a wide d in reach it may hold 2-4.
-    others = [certain(0.5 + 0.02 * place, unit=f"z{place:02}") for place in range(16)]
-    low = [certain(0.1, unit="a"), certain(0.2, 0.01, "b"), certain(0.201, 0.01, "c")]
-    for d, band in ((certain(0.4, unit="d"), "low"), (certain(0.21, 0.01, "d"), "not_distinguishable")):
-        table = ranked([*low, d, *others])
-        province = table[table["scope"] == "province"].set_index("district_id")
-        assert province.loc[["a", "b", "c"], "band"].tolist() == ["low", band, band]
-        assert province.loc["d", "band"] == "not_distinguishable"
-
-
-def test_a_district_alone_is_neither_low_nor_high() -> None:
-    table = ranked([certain(0.1, unit="a")])
-    assert table["rank"].tolist() == [1, 1]
-    assert set(table["band"]) == {"not_distinguishable"}
-
-
-def test_how_many_count_as_lowest() -> None:
-    assert [lowest_count(districts) for districts in (0, 1, 2, 5, 20, 36, 68, 200)] == [0, 0, 1, 1, 3, 5, 10, 10]
-
-
-def test_provinces_are_ranked_apart_and_waves_of_a_round_together() -> None:
-    rows = [certain(0.2, unit="kp-a"), certain(0.4, unit="kp-b")]
-    rows += [certain(0.3, unit="pj-a") | {"wave": "w2"}, certain(0.1, unit="pj-b") | {"wave": "w2"}]
-    units = pd.DataFrame({"district_id": ["kp-a", "kp-b", "pj-a", "pj-b"], "province_id": ["kp", "kp", "pj", "pj"]})
-    table = ranked(rows, units=units).set_index(["scope", "district_id"])
-    assert table.loc["province", "rank"].to_dict() == {"kp-a": 1, "kp-b": 2, "pj-b": 1, "pj-a": 2}
-    assert table.loc["round", "rank"].to_dict() == {"pj-b": 1, "kp-a": 2, "pj-a": 3, "kp-b": 4}
-    assert set(table.loc["province", "scope_id"]) == {"kp", "pj"}
-    assert set(table.loc["round", "scope_id"]) == {"2021"}
-
-
-def test_no_wave_no_ranking() -> None:
-    empty = {name: conform(pd.DataFrame(columns=TABLES[name].names), name) for name in ("waves", "indicators")}
-    estimates = conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
-    published = published_estimates(estimates, empty["indicators"])
-    table = district_rankings(published, empty["waves"], empty["indicators"], {})
-    assert len(published) == len(table) == 0
-    assert table.columns.tolist() == TABLES["district_rankings"].names
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0.001, 0.2)), min_size=1, max_size=15),
-    st.floats(0.5, 0.99),
-)
-def test_rank_sets_hold_the_own_rank_and_widen_with_confidence(cases: list[tuple[float, float]], level: float) -> None:
-    frame = pd.DataFrame(cases, columns=["estimate", "se"]).assign(df=20, n=500, n_eff=300.0)
-    first, last = rank_sets(frame, share=True, confidence=level)
-    rank = frame["estimate"].rank(method="min").to_numpy()
-    assert ((first <= rank) & (rank <= last)).all()
-    wider_first, wider_last = rank_sets(frame, share=True, confidence=level + (1 - level) / 2)
-    assert ((wider_first <= first) & (wider_last >= last)).all()
 
 
 # Contracts

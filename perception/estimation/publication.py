@@ -178,7 +178,8 @@ def withheld(published: pd.DataFrame) -> pd.DataFrame:
 def _described(frame: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
     """Rows with what `indicators` says of them; an InputError names those it does not know."""
     facts = indicators[["wave", "indicator", "kind", "sensitive", "minimum_level", "simulated"]]
-    described = frame.merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
+    bare = frame.drop(columns="simulated", errors="ignore")
+    described = bare.merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
     unknown = described.loc[described["kind"].isna(), ["wave", "indicator"]].drop_duplicates()
     if len(unknown):
         raise InputError(

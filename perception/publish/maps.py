@@ -233,6 +233,12 @@ def dates(wave: Row) -> str:
     return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}" if first != last else f"{first.day} {first:%b %Y}"
 
 
+MODELLED_NOTE = (
+    "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
+    "districts like it answered. Provinces: direct estimates."
+)
+
+
 def boundary_words(geometry: Geometry) -> str:
     """Where the boundaries come from, of which date they are, and what they do not imply."""
     from perception.geography import DISCLAIMER
@@ -242,6 +248,18 @@ def boundary_words(geometry: Geometry) -> str:
         DISCLAIMER.rstrip(".") + ".",
     ]
     return " ".join([PREVIEW_NOTE, *parts] if geometry.preview else parts)
+
+
+def shown_estimates(published: pd.DataFrame) -> pd.DataFrame:
+    """`published_estimates` with one row a cell: the small-area estimate where it is published, else the direct one.
+
+    Rankings are of small-area estimates, so that a map beside them shows the same numbers.
+    """
+    cell = ["wave", "indicator", "level", "unit_id", "domain"]
+    modelled = (published["method"] == "small_area") & (published["quality"] != "suppress")
+    place = pd.Series(1, index=published.index).mask(published["method"] == "small_area", 2).mask(modelled, 0)
+    order = published.assign(first=place)
+    return order.sort_values([*cell, "first"]).drop_duplicates(cell).drop(columns="first").reset_index(drop=True)
 
 
 def map_spec(
@@ -325,6 +343,8 @@ def _notes(places: tuple[Place, ...], rows: list[Row], rule: Scale) -> tuple[str
         notes.append(
             f"A typical district estimate is uncertain by ±{margin} ({INTERVAL}); neighbouring classes may not differ."
         )
+    if any(row["method"] == "small_area" for row in rows if _published(row)):
+        notes.append(MODELLED_NOTE)
     for state, text in (
         (
             "suppressed",
