@@ -323,7 +323,7 @@ def _wave_section(work: _Work, wave: Row) -> dict[str, Any]:
     about |= {"models": models, "root": "../"}
     if models:
         work.write_page(f"{name}/drivers", "drivers", about)
-    estimates = _only(work.tables["published_estimates"], wave=name, domain="all")
+    estimates = _only(work.tables["published_estimates"], wave=name, domain="all", method="direct")
     surveyed = places["district_id"].isin(_only(estimates, level="district")["unit_id"])
     cards = []
     for indicator in records(_only(indicators, headline=True)):
@@ -405,7 +405,8 @@ def _ground(work: _Work, vintage: str, provinces: list[str]) -> _Ground:
 def _peers(work: _Work, wave: Row, indicator: Row) -> pd.Series:
     """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
     waves = _only(work.tables["published_waves"], instrument=wave["instrument"], simulated=wave["simulated"])
-    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], level="district", domain="all")
+    of_districts = {"level": "district", "domain": "all", "method": "direct"}
+    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], **of_districts)
     return rows.loc[rows["wave"].isin(waves["wave"]) & (rows["quality"] != "suppress"), "estimate"]
 
 
