@@ -19,7 +19,7 @@ from perception.errors import InputError
 from perception.estimation.design import assign_variance_strata, design_from_psus
 from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
-from perception.estimation.publication import REASONS, published_drivers, published_estimates
+from perception.estimation.publication import REASONS, published_drivers, published_estimates, withheld
 from perception.estimation.totals import Quantity, indicator_quantity, psu_totals, totals
 from perception.intake.instrument import Indicator, Instrument
 from perception.schemas import TABLES, conform, contract_breaches
@@ -701,6 +701,127 @@ def test_rules_for_drivers(values: dict[str, Any], kept: bool) -> None:
     assert len(published) == int(kept)
     assert published["simulated"].all()
     assert published_drivers(drivers, outcome.assign(sensitive=True)).empty
+
+
+@pytest.mark.parametrize(("prevalence", "kept"), [(0.0199, False), (0.02, True), (0.98, True), (0.981, False)])
+def test_a_sensitive_driver_of_few_persons_is_left_out(prevalence: float, kept: bool) -> None:
+    row = dict.fromkeys(TABLES["drivers"].names)
+    row |= {"wave": "w", "model": "m", "outcome": "o", "kind": "driver", "term": "yes", "n_dropped": 0, "df": 30}
+    row |= {"n": 500, "psus": 40, "prevalence": prevalence}
+    drivers = conform(pd.DataFrame([row | {"driver": "bribed"}, row | {"driver": "waited"}]), "drivers")
+    facts = pd.DataFrame({"wave": "w", "indicator": ["o", "bribed"], "simulated": False, "sensitive": [False, True]})
+    assert published_drivers(drivers, facts)["driver"].tolist() == ["bribed", "waited"][not kept :]
+
+
+# Small-area estimates
+
+
+def modelled_row(**values: Any) -> dict[str, Any]:
+    return {
+        "wave": "w",
+        "indicator": "i",
+        "district_id": "d",
+        "simulated": True,
+        "direct": 0.4,
+        "n": 12,
+        "deff": 1.5,
+        "estimate": 0.5,
+        "se": 0.03,
+        "low": 0.45,
+        "high": 0.55,
+        "shrinkage": 0.3,
+        "synthetic": 0.5,
+        "residual": 0.1,
+        **values,
+    }
+
+
+def modelled(direct: list[dict[str, Any]], *small_area: dict[str, Any], **indicator: Any) -> pd.DataFrame:
+    """The published small-area rows beside direct estimates."""
+    described = {"kind": "share", "simulated": True, "sensitive": False, "minimum_level": "district", **indicator}
+    published = published_estimates(
+        conform(pd.DataFrame(direct, columns=TABLES["district_estimates"].names), "district_estimates"),
+        pd.DataFrame([{"wave": "w", "indicator": "i", **described}]),
+        conform(pd.DataFrame(small_area), "small_area_estimates"),
+        units=HERE,
+    )
+    assert contract_breaches(published, "published_estimates") == []
+    assert published["simulated"].all()
+    return published[published["method"] == "small_area"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "quality", "reason"),
+    [
+        ({}, "share", "publish", None),
+        ({"low": 0.40, "high": 0.5999}, "share", "publish", None),
+        ({"low": 0.0, "high": 0.20}, "share", "caution", "rather_wide_interval"),
+        ({"low": 0.0, "high": 0.2999}, "share", "caution", "rather_wide_interval"),
+        ({"low": 0.0, "high": 0.30}, "share", "suppress", "wide_interval"),
+        ({"estimate": 10.0, "se": 2.0, "low": 6.0, "high": 14.0}, "mean", "publish", None),
+        ({"estimate": 10.0, "se": 3.3, "low": 4.0, "high": 16.0}, "mean", "caution", "rather_high_cv"),
+        ({"estimate": 10.0, "se": 3.31, "low": 4.0, "high": 16.0}, "mean", "suppress", "high_cv"),
+        ({"estimate": 0.0, "se": 0.1}, "mean", "suppress", "high_cv"),
+    ],
+)
+def test_a_small_area_estimate_is_judged_by_its_own_interval(
+    values: dict[str, Any], kind: str, quality: str, reason: str | None
+) -> None:
+    for direct in ([], [estimate_row()], [estimate_row(n=12, n_eff=5.0)]):  # no sample, a good one, one too small
+        row = modelled(direct, modelled_row(**values), kind=kind).iloc[0]
+        assert (row["level"], row["unit_id"], row["domain"]) == ("district", "d", "all")
+        assert row["quality"] == quality
+        assert (None if pd.isna(row["reason"]) else row["reason"]) == reason
+        if quality == "suppress":
+            assert row[NUMBERS].isna().all()
+        else:
+            assert row[["estimate", "se", "low", "high", "n"]].notna().all()
+
+
+def test_a_small_area_estimate_is_withheld_where_the_direct_one_protects_respondents() -> None:
+    thin, other = estimate_row(n_positive=3), estimate_row(unit_id="e")
+    rows = [modelled_row(), modelled_row(district_id="e")]
+    for indicator, reason in (({"sensitive": True}, "few_persons"), ({"minimum_level": "province"}, None)):
+        row = modelled([thin, other], *rows, **indicator).iloc[0]
+        assert row["reason"] == (reason or "below_minimum_level")
+        assert row[NUMBERS].isna().all()
+    # Without a sample there is nobody to protect, but the area is too small all the same.
+    assert modelled([other], rows[0], sensitive=True, minimum_level="division")["reason"].tolist() == [
+        "below_minimum_level"
+    ]
+    assert modelled([other], rows[0], sensitive=True)["quality"].tolist() == ["publish"]
+
+
+# What was withheld
+
+
+def test_every_withheld_cell_counts_once_under_its_first_reason() -> None:
+    rows = [
+        estimate_row(unit_id="d", n_positive=3),
+        estimate_row(unit_id="e"),
+        estimate_row(unit_id="d", domain="sex=female,urban=rural", n=12, n_eff=5.0, n_positive=1, low=0.0, high=0.9),
+        estimate_row(level="province", unit_id="p", n=800, n_positive=203, df=3),
+    ]
+    table = withheld(publish(*rows)).set_index(["level", "domain_kind"])
+    assert contract_breaches(table.reset_index(), "withheld") == []
+    assert len(table) == 1
+    row = table.loc[("district", "sex,urban")]
+    assert (row["concern"], row["reason"], row["words"]) == ("quality", "few_responses", "too few respondents")
+    assert (row["withheld"], row["cells"]) == (1, 1)
+
+    published = publish(*rows, units=HERE, sensitive=True, simulated=True)
+    table = withheld(published)
+    assert table["withheld"].sum() == (published["quality"] == "suppress").sum()
+    assert set(table["simulated"]) == {True}
+    by = table.set_index(["level", "domain_kind", "concern"])["withheld"]
+    assert by[("district", "all", "disclosure")] == 2  # both districts: the province would tell of the one
+    assert by[("district", "sex,urban", "disclosure")] == 1
+
+
+def test_nothing_published_nothing_withheld() -> None:
+    published = conform(pd.DataFrame(columns=TABLES["published_estimates"].names), "published_estimates")
+    assert contract_breaches(withheld(published), "withheld") == []
+    assert withheld(publish(estimate_row())).empty
 
 
 # Contracts

@@ -253,9 +253,16 @@ def _reasons(rules: dict[str, pd.Series]) -> pd.Series:
 def published_drivers(
     drivers: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules | None = None
 ) -> pd.DataFrame:
-    """Table `published_drivers`: without models of sensitive outcomes or of too few respondents, PSUs or df."""
+    """Table `published_drivers`: without models of sensitive outcomes or of too few respondents, PSUs or df.
+
+    A sensitive indicator that is a driver itself is left out where its prevalence stands for too few persons.
+    """
     rules = rules or PublicationRules()
-    outcomes = indicators[["wave", "indicator", "sensitive", "simulated"]].rename(columns={"indicator": "outcome"})
-    known = drivers.merge(outcomes, on=["wave", "outcome"], how="inner", validate="m:1")
+    facts = indicators[["wave", "indicator", "sensitive", "simulated"]]
+    known = drivers.merge(facts.rename(columns={"indicator": "outcome"}), on=["wave", "outcome"], validate="m:1")
     enough = (known["n"] >= rules.minimum_n) & (known["psus"] >= rules.minimum_psus) & (known["df"] >= rules.minimum_df)
-    return conform(known[enough & ~known["sensitive"].astype(bool)], "published_drivers")
+    rarer = known["prevalence"].clip(upper=1 - known["prevalence"])
+    sensitive = facts.loc[facts["sensitive"].astype(bool), ["wave", "indicator"]]
+    is_sensitive = pd.MultiIndex.from_frame(known[["wave", "driver"]]).isin(pd.MultiIndex.from_frame(sensitive))
+    thin = is_sensitive & ~(known["n"].astype(float) * rarer >= rules.minimum_persons)
+    return conform(known[enough & ~thin & ~known["sensitive"].astype(bool)], "published_drivers")

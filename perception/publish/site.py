@@ -406,7 +406,8 @@ def _ground(work: _Work, vintage: str, provinces: list[str]) -> _Ground:
 def _peers(work: _Work, wave: Row, indicator: Row) -> pd.Series:
     """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
     waves = _only(work.tables["published_waves"], instrument=wave["instrument"], simulated=wave["simulated"])
-    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], level="district", domain="all")
+    of_districts = {"level": "district", "domain": "all"}
+    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], **of_districts)
     return rows.loc[rows["wave"].isin(waves["wave"]) & (rows["quality"] != "suppress"), "estimate"]
 
 
