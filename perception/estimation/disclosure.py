@@ -7,9 +7,9 @@ What an attacker is taken to know: the geography; who was asked and answered, so
 truth a weighted share is published, which says less); and that counts are whole numbers from 0 to n. Nothing is known
 of a withheld cell, also where it is withheld for its quality. A cell is safe when its count answering 1 may, for all
 that the attacker knows, still take values that lie `minimum` persons apart (n apart where n is smaller); since n is
-known, the same then holds for the count answering 0. Not covered: an attacker who knows respondents' answers, who
-reasons about why this cell was chosen and not another (all give the same reason), or who combines two indicators of
-which one contains the other.
+known, the same then holds for the count answering 0. All cells withheld here are safe, complements included.
+Not covered: an attacker who knows respondents' answers, who reasons about why one cell was chosen and not another (all
+give the same reason), or who combines two indicators of which one contains the other.
 
 Sources: Cox 1980 and 1995 (complementary suppression, protection by feasible intervals), Kelly, Golden and Assad 1992
 (a linear programme per cell that finds the cheapest cells to withhold), Fischetti and Salazar 2001 (the attacker's
@@ -56,26 +56,29 @@ def withheld_cells(
     if not sensitive.any():
         return sensitive.copy()
     table = _table(cells.reset_index(drop=True), units)
-    wanted = np.where(sensitive, np.minimum(table.n, minimum), 0)
-    hidden = sensitive | unpublished
-    moves = _easy_moves(table, hidden, wanted)
-    by_size = np.lexsort((np.arange(len(wanted)), -table.n))
-    # Large cells first: what protects them often protects the small ones inside them.
-    for cell in by_size[sensitive[by_size]]:
-        for amount in _amounts(int(table.n[cell]), int(table.count[cell]), int(wanted[cell])):
-            if _widths(moves)[cell] < wanted[cell]:
-                move = _cheapest_move(table, hidden, cell, amount)
+    room = np.minimum(table.n, minimum)
+    withheld = sensitive.copy()
+    moves = _easy_moves(table, withheld | unpublished, np.flatnonzero(sensitive))
+    by_size = np.lexsort((np.arange(len(room)), -table.n))
+    # Large cells first: what protects them often protects the small ones inside them. A complement needs room as well:
+    # an attacker who saw that its count is not small would know which of the withheld ones is.
+    while (short := withheld & (_widths(moves) < room)).any():
+        cell = by_size[short[by_size]][0]
+        for amount in _amounts(int(table.n[cell]), int(table.count[cell]), int(room[cell])):
+            if _widths(moves)[cell] < room[cell]:
+                move = _cheapest_move(table, withheld | unpublished, cell, amount)
                 moves = np.vstack([moves, move])
-                hidden = hidden | (move != 0)
+                withheld = withheld | ((move != 0) & ~unpublished)
     # A later choice may have made an earlier one needless: such a cell is published after all.
-    for cell in by_size[(hidden & ~sensitive & ~unpublished)[by_size]]:
-        rest = moves[moves[:, cell] == 0]
-        if (_widths(rest) >= wanted).all():
-            moves, hidden[cell] = rest, False
+    for cell in by_size[(withheld & ~sensitive)[by_size]]:
+        rest, without = moves[moves[:, cell] == 0], withheld & (np.arange(len(room)) != cell)
+        if (_widths(rest) >= room)[without].all():
+            moves, withheld = rest, without
     # The solver works in floating point; what is said in the end rests on whole numbers alone.
-    if (_widths(moves[(moves[:, ~hidden] == 0).all(axis=1)]) < wanted).any():
+    kept = moves[(moves[:, ~(withheld | unpublished)] == 0).all(axis=1)]
+    if (_widths(kept) < room)[withheld].any():
         raise RuntimeError("a count that must be protected is not: the linear programmes were not solved exactly")
-    return hidden & (sensitive | ~unpublished)
+    return withheld
 
 
 @dataclass(frozen=True)
@@ -184,12 +187,11 @@ def _widths(moves: Counts) -> Counts:
     return widths
 
 
-def _easy_moves(table: _Table, hidden: Flags, wanted: Counts) -> Counts:
+def _easy_moves(table: _Table, hidden: Flags, targets: NDArray[np.intp]) -> Counts:
     """Moves (moves x cells) that leave every cell alone but the hidden ones, made to move many of them far at once.
 
     Half of the cells are pushed up while the others are pushed down, in as many patterns as tell any two cells apart.
     """
-    targets = np.flatnonzero(wanted)
     fixed = LinearConstraint(sparse.vstack([table.links, table.membership[~hidden]]), 0, 0)
     moves = []
     for bit in range(max(1, int(len(targets) - 1).bit_length())):
@@ -221,13 +223,13 @@ def _move(table: _Table, cost: NDArray[np.float64], fixed: LinearConstraint, mov
     return move
 
 
-def _amounts(n: int, count: int, wanted: int) -> list[int]:
+def _amounts(n: int, count: int, room: int) -> list[int]:
     """By how many persons a count must be able to move from its true value: up, or down, or both where n is small."""
-    if count + wanted <= n:
-        return [wanted]
-    if count >= wanted:
-        return [-wanted]
-    return [n - count, n - count - wanted]
+    if count + room <= n:
+        return [room]
+    if count >= room:
+        return [-room]
+    return [n - count, n - count - room]
 
 
 def _cheapest_move(table: _Table, hidden: Flags, cell: int, amount: int) -> Counts:
