@@ -176,6 +176,7 @@ def _missing_columns(raw: pd.DataFrame, wave: Wave) -> dict[tuple[str, str], Pro
         "design.strata": wave.design.strata,
         "design.psu": [wave.design.psu],
         "design.psu_within": wave.design.psu_within,
+        "design.population_psus": [wave.design.population_psus] if wave.design.population_psus else [],
         "geography.district": [wave.geography.district],
         "fieldwork": wave.fieldwork.columns,
         "remedies": [column for remedy in wave.remedies for column in remedy.columns],
@@ -521,10 +522,12 @@ def _nesting_problems(wave: Wave, stratum: pd.Series, psu: pd.Series, column_fil
 
 
 def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataFrame:
-    """Every PSU of the raw rows in strata that have a response: wave, stratum, psu, district_id, urban, responses.
+    """Every PSU of the raw rows in strata that have a response: wave, stratum, psu, district_id, urban,
+    population_psus (of its stratum, null when not declared), responses.
 
     `frame` is the wave's `responses`; a PSU without one takes district and area from its stratum. InputError when a PSU
-    of rows that do not count stands in another stratum than its responses.
+    of rows that do not count stands in another stratum than its responses, or when a stratum's number of PSUs in the
+    population is not one whole number, at least that of those sampled.
     """
     places = frame[["psu", "stratum", "district_id", "urban"]].drop_duplicates()
     columns = list(dict.fromkeys([*wave.design.strata, *wave.design.psu_within, wave.design.psu]))
@@ -547,6 +550,7 @@ def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataF
     for column in ("district_id", "urban"):
         sampled[column] = sampled[column].fillna(sampled[column + "_stratum"])
     sampled["responses"] = sampled["responses"].fillna(0).astype(int)
+    sampled["population_psus"] = _population_psus(raw, wave, sampled)
     if wave.design.empty_psus == "leave_out":
         sampled = sampled[sampled["responses"] > 0]
     sampled.insert(0, "wave", wave.id)
@@ -555,3 +559,31 @@ def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataF
         .sort_values(["stratum", "psu"])
         .reset_index(drop=True)
     )
+
+
+def _population_psus(raw: pd.DataFrame, wave: Wave, sampled: pd.DataFrame) -> pd.Series:
+    """The number of PSUs in the population that the wave declares of the stratum of each sampled PSU; else null."""
+    column = wave.design.population_psus
+    if column is None:
+        return pd.Series(pd.NA, index=sampled.index, dtype="Int64")
+    declared = pd.DataFrame(
+        {"stratum": combined_codes(raw, wave.design.strata), "count": numbers(code_keys(raw[column]))}
+    ).drop_duplicates()
+    declared = declared[declared["stratum"].isin(sampled["stratum"])]
+    drawn = sampled["stratum"].value_counts()
+    place = f"{wave.id}/{raw.attrs['column_files'][column]}, column {column}"
+    problems = []
+    for stratum, counts in declared.groupby("stratum")["count"]:
+        found, least = counts.tolist(), int(drawn[stratum])
+        if len(found) > 1:
+            what = f"differs within stratum {stratum}: {', '.join(f'{count:g}' for count in found[:5])}"
+        elif not (np.isfinite(found[0]) and found[0] >= least and found[0] == round(found[0])):
+            what = f"is {found[0]:g} in stratum {stratum}, of which {least} PSUs were sampled"
+        else:
+            continue
+        remedy = "Give every row of a stratum its whole number of PSUs in the population, or take the column out."
+        problems.append(Problem(f"{place} (design.population_psus)", what, remedy))
+    if problems:
+        raise InputError(problems)
+    counts = declared.set_index("stratum")["count"]
+    return sampled["stratum"].map(counts).astype("Int64")
