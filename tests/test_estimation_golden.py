@@ -167,4 +167,6 @@ def test_a_stratum_of_one_psu_is_adjusted(shared_golden: Path) -> None:
     psus = whole.frame[["stratum", "psu"]].rename(columns={"stratum": "variance_stratum"})
     estimates = domain_estimates(whole.cells(["api00"]), design_from_psus(psus), {"api00": "mean"})
     row = estimates[estimates["domain"] == "all"].iloc[0]
-    np.testing.assert_allclose([row["estimate"], row["se"], row["n"]], [golden[k] for k in ("mean", "se", "n")], **TIGHT)
+    np.testing.assert_allclose(
+        [row["estimate"], row["se"], row["n"]], [golden[k] for k in ("mean", "se", "n")], **TIGHT
+    )

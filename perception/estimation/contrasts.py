@@ -55,7 +55,9 @@ def difference_matrix(
 
 
 def _place(rows: pd.DataFrame, named: Mapping[str, str]) -> int:
-    found = np.flatnonzero(np.logical_and.reduce([(rows[column] == value).to_numpy() for column, value in named.items()]))
+    found = np.flatnonzero(
+        np.logical_and.reduce([(rows[column] == value).to_numpy() for column, value in named.items()])
+    )
     if len(found) != 1:
         raise KeyError(f"{dict(named)} names {len(found)} estimates, not one")
     return int(found[0])

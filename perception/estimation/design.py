@@ -131,8 +131,8 @@ def design_from_psus(design_psus: pd.DataFrame) -> Design:
     """Build a `Design` from a frame with one row per sampled PSU and columns variance_stratum, psu (unique pairs).
 
     With a column population_psus (of each `stratum`, or of each variance_stratum where there is no such column) the
-    variance of a stratum is multiplied by 1 - n/N (Cochran 1977, section 2.6); strata that were collapsed add theirs up,
-    and one null among them means with replacement. What later stages of sampling would add is left out.
+    variance of a stratum is multiplied by 1 - n/N (Cochran 1977, section 2.6). Strata that were collapsed add theirs
+    up; one null among them means with replacement. What later stages of sampling would add is left out.
     """
     psus = design_psus.sort_values(["variance_stratum", "psu"], ignore_index=True)
     known = psus[["variance_stratum", "psu"]]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from perception.errors import InputError, Problem
 from perception.geography.gazetteer import Gazetteer, resolve_districts, unresolved_problems
-from perception.intake.declarations import AGE_BREAKS, AGE_GROUPS, BACKGROUND, REASON_SUFFIX, REASONS
+from perception.intake.declarations import AGE_BREAKS, AGE_GROUPS, BACKGROUND, REASON_SUFFIX, REASONS, REPLICATE_PREFIX
 from perception.intake.instrument import Instrument, Universe
 from perception.intake.privacy import looks_personal
 from perception.intake.readers import code_key, code_keys, numbers
@@ -131,6 +131,8 @@ def responses(raw: pd.DataFrame, wave: Wave, instrument: Instrument, gazetteer: 
     problems += found
     weight, found = _weights(rows)
     problems += found
+    replicates, found = _replicate_weights(rows, weight)
+    problems += found
     identity = combined_codes(kept, wave.respondent_id)
     problems += _identity_problems(kept, wave, identity, rows.column_files)
     stratum, psu = (
@@ -161,6 +163,7 @@ def responses(raw: pd.DataFrame, wave: Wave, instrument: Instrument, gazetteer: 
             "age": age,
             "age_group": pd.Series(bands, index=kept.index).where(age.notna()),
             **columns,
+            **replicates,
         },
         copy=False,
     )
@@ -181,6 +184,8 @@ def _missing_columns(raw: pd.DataFrame, wave: Wave) -> dict[tuple[str, str], Pro
         "fieldwork": wave.fieldwork.columns,
         "remedies": [column for remedy in wave.remedies for column in remedy.columns],
     } | {f"variables.{name}": variable.sources for name, variable in wave.variables.items()}
+    if wave.design.replicates and isinstance(wave.design.replicates.columns, list):
+        wanted["design.replicates"] = wave.design.replicates.columns
     if wave.weighting and wave.weighting.eligible:
         wanted["weighting.eligible"] = [wave.weighting.eligible.column]
     return {
@@ -445,6 +450,31 @@ def _weights(rows: Rows) -> tuple[pd.Series, list[Problem]]:
             )
         )
     return weight, problems
+
+
+def _replicate_weights(rows: Rows, weight: pd.Series) -> tuple[dict[str, pd.Series], list[Problem]]:
+    """The replicate weights that the wave declares, whole (not factors of the weight), numbered in order."""
+    declared, frame, wave = rows.wave.design.replicates, rows.frame, rows.wave
+    if declared is None:
+        return {}, []
+    names, where = declared.named(map(str, frame.columns)), f"{wave.id}/wave.yml, design.replicates"
+    if len(names) < 2 or (declared.rscales and len(declared.rscales) != len(names)):
+        what = f"`columns` {declared.columns!r} are {len(names)} columns"
+        if declared.rscales:
+            what += f", `rscales` {len(declared.rscales)} numbers"
+        remedy = "Name every column with replicate weights, at least two, and as many `rscales` where there are any."
+        return {}, [Problem(where, what, remedy)]
+    columns, problems = {}, []
+    for number, name in enumerate(names, start=1):
+        values = numbers(code_keys(frame[name])).astype("float64")
+        wrong = ~(np.isfinite(values) & (values >= 0))
+        if wrong.any() or not (values > 0).any():
+            count = int(wrong.sum())
+            what = f"{count} of {len(frame)} rows have no weight of zero or more" if count else "is zero in every row"
+            remedy = "Bring the file with its replicate weights, or leave the column out of design.replicates."
+            problems.append(Problem(f"{rows.place(name)} (design.replicates)", what, remedy))
+        columns[f"{REPLICATE_PREFIX}{number}"] = values if declared.combined else values * weight
+    return columns, problems
 
 
 def combined_codes(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
