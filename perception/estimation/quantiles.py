@@ -65,6 +65,24 @@ class Distribution:
         found = self.values[np.minimum(self.starts + below, last)]
         return np.where((wanted >= 0) & (wanted <= 1), found, np.nan)
 
+    def interpolated(self, p: ArrayLike) -> Numbers:
+        """`quantile`, but between the value before it and itself, as far as `p` lies between their shares.
+
+        What is told in round numbers is taken to spread evenly over the gap below each; nothing lies below the first.
+        """
+        wanted = np.broadcast_to(np.asarray(p, dtype=np.float64), len(self.starts))
+        upper = self.quantile(wanted)
+        masses = np.diff(self.shares, prepend=0.0)
+        masses[self.starts] = self.shares[self.starts]
+        smaller = self.values < upper[self.codes]
+        before = np.bincount(self.codes, masses * smaller, minlength=len(self.starts))
+        at = np.bincount(self.codes, masses * (self.values == upper[self.codes]), minlength=len(self.starts))
+        lower = np.full(len(self.starts), -np.inf)
+        np.maximum.at(lower, self.codes[smaller], self.values[smaller])
+        lower = np.where(np.isfinite(lower), lower, upper)
+        part = np.divide(wanted - before, at, out=np.ones(len(at)), where=at > 0)
+        return np.asarray(lower + (upper - lower) * np.clip(part, 0.0, 1.0), dtype=np.float64)
+
 
 def distribution(codes: ArrayLike, values: ArrayLike, weights: ArrayLike) -> Distribution:
     """The `Distribution` of `values` with positive `weights`, in groups numbered from 0 of which none is empty."""
@@ -92,27 +110,33 @@ def domain_quantiles(
     dimensions: Dimensions | None = None,
     calibrated: CalibratedCells | None = None,
     scheme: Scheme | None = None,
+    around_attained: bool = False,
 ) -> pd.DataFrame:
     """The `p`-quantile with SE, interval and sample size of every level, unit and domain that has a valid answer.
 
     `people` has a row per respondent: indicator (one), district_id, the dimensions, psu, weight, y, answered,
-    dont_know, refused (bool); uncalibrated_weight for `calibrated` weights, replicate weights for a `scheme`. Interval:
-    the t interval of the share at or below the quantile, read off the distribution at both ends (Woodruff 1952; R
-    survey's svyquantile with interval.type="mean"); se is its length over twice the t quantile. An end beyond 0 or 1 is
-    null, and so is then se. deff and n_eff are those of the share.
+    dont_know, refused (bool); uncalibrated_weight for `calibrated` weights, replicate weights for a `scheme`.
+
+    Interval: p plus and minus the margin (t) of the share at or below the quantile, read off the distribution at both
+    ends (Woodruff 1952). An end beyond 0 or 1 is null, and so is then se: the interval's length over twice the t
+    quantile, or what it would be with the distribution interpolated, if that is more (waits are told in quarters of an
+    hour, and both ends may be the same one). deff and n_eff are those of the share.
+
+    `around_attained` does as R survey's svyquantile with interval.type="mean": it starts from the share attained
+    instead of p and does not interpolate. Without ties that is the same. Of waits in quarters of an hour the share
+    attained is far above p, and intervals meant to cover 95 % covered 63 to 70 % in a simulation, those from p 98 %.
     """
     placed = people.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
     )
-    return pd.concat(
-        [
-            _quantiles_of(placed, p, [*([column] if column else []), *group], level, design, calibrated, scheme)
-            for group, (level, column) in product(
-                domain_dimensions(people) if dimensions is None else dimensions, UNIT_COLUMNS.items()
-            )
-        ],
-        ignore_index=True,
-    )
+    kinds = product(domain_dimensions(people) if dimensions is None else dimensions, UNIT_COLUMNS.items())
+    parts = [
+        _quantiles_of(
+            placed, p, [*([column] if column else []), *group], level, design, calibrated, scheme, around_attained
+        )
+        for group, (level, column) in kinds
+    ]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
 def _quantiles_of(
@@ -123,11 +147,14 @@ def _quantiles_of(
     design: Design,
     calibrated: CalibratedCells | None,
     scheme: Scheme | None,
+    around_attained: bool,
 ) -> pd.DataFrame:
     """Quantiles of one level by one kind of domain; `by` has the columns of the unit (none for all) and the domain."""
     inside = placed[placed[by].notna().all(axis="columns")] if by else placed
     domain, names = _domains(inside, by, level)
     counted = inside[inside["answered"]].assign(code=domain[inside["answered"].to_numpy()])
+    if counted.empty:
+        return names.iloc[:0]
     there, code = np.unique(counted["code"], return_inverse=True)  # domains with a valid answer
     spread = distribution(code, counted["y"], counted["weight"])
     quantile = spread.quantile(p)
@@ -151,10 +178,14 @@ def _quantiles_of(
     degrees = shares["df"].to_numpy(float)
     df = np.where(degrees < 1, np.nan, degrees)
     share, se = (shares[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "se"))
-    low, high = (spread.quantile(end) for end in t_interval(share, se, df))
-    shares["low"], shares["high"] = low, high
+    centre = share if around_attained else np.full(len(share), p)
+    ends = t_interval(centre, se, df)
+    shares["low"], shares["high"] = (spread.quantile(end) for end in ends)
+    length = (shares["high"] - shares["low"]).to_numpy()
+    if not around_attained:
+        length = np.maximum(length, spread.interpolated(ends[1]) - spread.interpolated(ends[0]))
     unit_interval = t_interval(np.zeros(len(df)), np.ones(len(df)), df)
-    shares["se"] = (high - low) / (unit_interval[1] - unit_interval[0])
+    shares["se"] = length / (unit_interval[1] - unit_interval[0])
     shares["estimate"] = quantile
     shares["cv"] = (shares["se"] / shares["estimate"].abs()).where(shares["estimate"] != 0)
     return shares.assign(interval="woodruff", n_positive=np.nan)
