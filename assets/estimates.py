@@ -10,7 +10,7 @@ from assets.resources import ProjectResource
 from assets.tables import one_version, table_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
-from perception.estimation import domains, totals
+from perception.estimation import replicates, totals
 from perception.intake.wave_file import ACROSS_WAVES
 from perception.publish import project_quality
 
@@ -25,18 +25,32 @@ def calibration_totals(context: dg.AssetExecutionContext, project: ProjectResour
     return totals.calibration_totals(responses, project.wave(context.partition_key).wave)
 
 
+@table_asset(group="estimates", per_wave=True, after=[quality_page])
+def replicate_totals(context: dg.AssetExecutionContext, project: ProjectResource, responses: Path) -> pd.DataFrame:
+    inputs = project.wave(context.partition_key)
+    return replicates.replicate_totals(responses, inputs.wave, inputs.instrument)
+
+
 @table_asset(group="estimates", per_wave=True)
 def district_estimates(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
+    responses: Path,
     psu_totals: pd.DataFrame,
     design_psus: pd.DataFrame,
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame,
+    replicate_totals: pd.DataFrame,
 ) -> pd.DataFrame:
-    inputs = project.wave(context.partition_key)
-    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
-    return domains.district_estimates(psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake)
+    return wave_tables.district_estimates(
+        project.wave(context.partition_key),
+        responses,
+        psu_totals,
+        design_psus,
+        indicators,
+        calibration_totals,
+        replicate_totals,
+    )
 
 
 @table_asset(group="estimates", per_wave=True)

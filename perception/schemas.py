@@ -75,7 +75,7 @@ _CELL = (
 def _statistics(nullable: bool) -> tuple[Column, ...]:
     """The numbers of an estimate; a published one may be null because it was suppressed."""
     return (
-        Column("estimate", "number", "Share (0..1) or mean", "proportion or the question's unit", nullable),
+        Column("estimate", "number", "Share (0..1), mean or quantile", "proportion or the question's unit", nullable),
         Column("se", "number", "Design-based standard error", "as estimate", True, low=0),
         Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
         Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
@@ -173,8 +173,13 @@ _INDICATOR_FACTS = (
     _INDICATOR,
     _SIMULATED,
     Column("label", "string", "What the indicator says"),
-    Column("kind", "string", "Share of a 0/1 quantity, or mean of a number", allowed=("share", "mean")),
-    Column("unit", "string", "Unit of a mean", nullable=True),
+    Column(
+        "kind",
+        "string",
+        "Share of a 0/1 quantity, or mean or quantile (such as the median) of a number",
+        allowed=("share", "mean", "quantile"),
+    ),
+    Column("unit", "string", "Unit of a mean or quantile", nullable=True),
     Column("higher_is_better", "boolean", "Whether a high value is good; rank 1 is always the worst"),
     Column("headline", "boolean", "Whether it has its own map and ranking page"),
     Column("sensitive", "boolean", "Whether small counts are withheld to protect respondents"),
@@ -281,6 +286,13 @@ TABLES: dict[str, Table] = {
             ),
         ),
         Table(
+            "replicate_totals",
+            "Sums of each indicator per cell by replicate weight r (wx_r, wy_r); empty where the producer gave none",
+            ("wave", "indicator", "district_id", "sex", "urban", "age_group"),
+            (_WAVE, _INDICATOR, _DISTRICT, *_CELL),
+            open=True,
+        ),
+        Table(
             "weights",
             "How unequal the weights are, at each step of building them",
             ("wave", "step"),
@@ -309,7 +321,12 @@ TABLES: dict[str, Table] = {
             (
                 *_ESTIMATE_KEY,
                 *_statistics(nullable=False),
-                Column("interval", "string", "How the interval was made", allowed=("logit", "korn_graubard", "t")),
+                Column(
+                    "interval",
+                    "string",
+                    "How the interval was made",
+                    allowed=("logit", "korn_graubard", "t", "woodruff"),
+                ),
                 Column("n_positive", "integer", "Valid answers that count as 1", "persons", True, low=0),
                 Column("weight_sum", "number", "Sum of the weights of valid answers", low=0),
             ),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from perception.errors import InputError, Problem
-from perception.estimation import design, weighting
+from perception.estimation import design, domains, quantiles, replicates, weighting
 from perception.geography import district_geometry
 from perception.geography.displacement import displaced_psus, displacement_rng
 from perception.intake import codebook, harmonise, quality
@@ -76,6 +78,30 @@ def codebook_changes(project: Project, inputs: WaveInputs, after: pd.DataFrame) 
         raise InputError([Problem(place, what, "Name a wave of the same instrument.")])
     raw = raw_responses(before.wave, before.folder)
     return codebook.codebook_changes(wave_codebook(before, raw), after, wave, inputs.instrument)
+
+
+def district_estimates(
+    inputs: WaveInputs,
+    responses: Path,
+    psu_totals: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    indicators: pd.DataFrame,
+    calibration_totals: pd.DataFrame,
+    replicate_totals: pd.DataFrame,
+) -> pd.DataFrame:
+    """Table `district_estimates` of a wave: shares and means from its totals, quantiles from its responses."""
+    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
+    scheme = replicates.wave_scheme(inputs.wave, list(pq.read_schema(responses).names))
+    from_totals = domains.district_estimates(
+        psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake, replicate_totals, scheme
+    )
+    of_quantiles = quantiles.quantile_estimates(
+        responses, design_psus, inputs.units, inputs.instrument, calibration_totals, rake, scheme
+    )
+    if of_quantiles.empty:
+        return from_totals
+    estimates = pd.concat([from_totals, of_quantiles] if len(from_totals) else [of_quantiles])
+    return conform(estimates.sort_values(["indicator", "level", "unit_id", "domain"]), "district_estimates")
 
 
 def estimate_review(

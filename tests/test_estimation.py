@@ -107,6 +107,24 @@ def test_variance_of_a_centred_stratum_by_hand() -> None:
     np.testing.assert_allclose(design.variances(scores), np.diag(expected), rtol=1e-14)
 
 
+def test_known_numbers_of_psus_take_the_part_that_was_drawn_off_the_variance() -> None:
+    psus = pd.DataFrame({"variance_stratum": list("aabbbcc"), "psu": list("1234567")})
+    scores = np.array([1.0, 2, 0, 1, 5, 3, 4])[:, None]
+    apart = [2 * 0.5, 1.5 * (4 + 1 + 9), 2 * 0.5]  # n/(n-1) times squares about the means 1.5, 2, 3.5
+
+    def variance(population: list[float | None], strata: str = "aabbbcc") -> float:
+        frame = psus.assign(stratum=list(strata), population_psus=population)
+        return float(design_from_psus(frame.sample(frac=1, random_state=1)).variances(scores)[0])
+
+    assert variance([None] * 7) == pytest.approx(sum(apart))
+    # 2 of 8, with replacement, all of 2
+    assert variance([8, 8, None, None, None, 2, 2]) == pytest.approx(0.75 * apart[0] + apart[1])
+    # b is two strata of the sample, joined: 3 of 4 + 5 = 9; where one of the two is not known, with replacement
+    joined = variance([None, None, 4, 5, 5, None, None], "aaxyycc")
+    assert joined == pytest.approx(apart[0] + (1 - 3 / 9) * apart[1] + apart[2])
+    assert variance([None, None, 4, None, None, None, None], "aaxyycc") == pytest.approx(sum(apart))
+
+
 def test_psus_that_were_never_sampled_are_named() -> None:
     design = design_from_psus(pd.DataFrame({"variance_stratum": ["a", "a"], "psu": ["1", "2"]}))
     assert design.psu_index(["a", "a"], ["2", "1"]).tolist() == [1, 0]

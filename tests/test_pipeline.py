@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -81,6 +82,63 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
     )
     found = [row[0] for row in query(small_project.public_warehouse, order)]
     assert found == ["kp-peshawar", "kp-mardan", "kp-swat", "kp-kohat", "kp-bannu"]
+
+
+def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    instrument = small_project.instrument_file("small")
+    asked = instrument.read_text(encoding="utf-8").replace(
+        "indicators:\n",
+        "  wait: {label: How long did you wait?, type: number, unit: minutes}\nindicators:\n"
+        "  median_wait: {label: Median wait, question: wait, quantile: 0.5, population: adults, headline: true}\n",
+    )
+    instrument.write_text(asked, encoding="utf-8")
+    rng, answers = np.random.default_rng(1), small_answers()
+    answers["wait"] = np.round(rng.lognormal(3, 0.5, len(answers)) / 5) * 5 + 5 * (answers["district"] == "Swat")
+    wave = SMALL_WAVE + "  wait: {source: wait}\n"
+    folder = small_project.waves / WAVE
+
+    def estimates(declared: str) -> pd.DataFrame:
+        write_small_wave(folder, answers, wave.replace("psu: psu}", f"psu: psu{declared}}}"))
+        assert run() == []
+        table = pd.read_parquet(small_project.table("district_estimates", WAVE))
+        return table.set_index(["indicator", "level", "unit_id", "domain"])
+
+    plain = estimates("")
+    assert set(plain.index.unique("indicator")) == {"satisfied", "was_heard", "median_wait"}
+    swat = plain.loc[("median_wait", "district", "kp-swat", "all")]
+    expected = np.quantile(
+        answers["wait"][answers["district"] == "Swat"],
+        0.5,
+        weights=answers["w"][answers["district"] == "Swat"],
+        method="inverted_cdf",
+    )
+    assert (swat["estimate"], swat["interval"], swat["n"]) == (expected, "woodruff", 120)
+    published = pd.read_parquet(small_project.table("published_estimates", None)).query("indicator == 'median_wait'")
+    assert (published.query("level == 'all' and domain == 'all'")["quality"] == "publish").all()
+    pages = [
+        page.read_text(encoding="utf-8") for page in small_project.site.rglob("*.html") if "median_wait" in str(page)
+    ]
+    assert any("In minutes" in page for page in pages)
+
+    # Six PSUs of twenty-four in each district: three quarters of the variance.
+    answers["population"] = 24
+    shares = ["satisfied", "was_heard"]
+    fewer = estimates(", population_psus: population")
+    pd.testing.assert_series_equal(fewer.loc[shares, "se"], plain.loc[shares, "se"] * np.sqrt(0.75), rtol=1e-9)
+
+    # Forty bootstrap samples of the districts' PSUs
+    psus = answers.groupby("psu")["district"].first()
+    for replicate in range(40):
+        drawn = psus.groupby(psus).sample(n=5, replace=True, random_state=replicate).index.value_counts()
+        factor = answers["psu"].map(drawn).fillna(0.0) * 6 / 5
+        answers[f"rep_{replicate}"] = factor * answers["w"]
+    replicated = estimates(", replicates: {type: bootstrap, columns: 'rep_*'}")
+    assert (replicated["df"] <= 39).all()
+    both = replicated["se"].div(plain["se"]).loc[["satisfied"]].xs("all", level="domain")
+    assert 0.8 < both.median() < 1.25
+    assert (both - 1).abs().min() > 1e-6
 
 
 def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(

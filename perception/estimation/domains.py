@@ -17,7 +17,8 @@ from scipy import sparse
 
 from perception.estimation.design import Calibration, Design, calibration, design_from_psus
 from perception.estimation.intervals import intervals
-from perception.schemas import conform
+from perception.estimation.replicates import ReplicateSums, Scheme
+from perception.schemas import TABLES, conform
 
 Dimensions = Sequence[tuple[str, ...]]
 UNIT_COLUMNS = {"district": "district_id", "division": "division_id", "province": "province_id", "all": None}
@@ -96,18 +97,19 @@ class CalibratedCells:
 
     Cells combine district, sex, urban and age_group. `auxiliaries` is cells x margin categories (0/1, sparse), `places`
     says which cells (column `cell`) a level, unit_id and domain has, `sums` has sum_dx and sum_dy by indicator and
-    cell.
+    cell (and by domain, for a y that depends on it). `cells` has the number of each combination.
     """
 
     calibration: Calibration
     auxiliaries: Any
+    cells: pd.DataFrame
     places: pd.DataFrame
     sums: pd.DataFrame
 
     def products(self, domains: pd.DataFrame, ratio: NDArray[np.float64], over: NDArray[np.float64]) -> Any:
         """Sums of d a (y - ratio x) / over in each domain: margin categories x domains, sparse."""
         pairs = domains[_DOMAIN_KEY].assign(number=range(len(domains))).merge(self.places, on=_DOMAIN_KEY[1:])
-        pairs = pairs.merge(self.sums, on=["indicator", "cell"])
+        pairs = pairs.merge(self.sums, on=[name for name in (*_DOMAIN_KEY, "cell") if name in self.sums])
         number = pairs["number"].to_numpy()
         values = (pairs["sum_dy"].to_numpy() - ratio[number] * pairs["sum_dx"].to_numpy()) / over[number]
         shape = (self.auxiliaries.shape[0], len(domains))
@@ -138,7 +140,7 @@ def calibrated_cells(
     places = _by_domain(known, units, domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
     sums = totals.merge(known, on=_BACKGROUND, validate="m:1")
     sums = sums.groupby(["indicator", "cell"], sort=False)[["sum_dx", "sum_dy"]].sum().reset_index()
-    return CalibratedCells(fitted, auxiliaries, places.drop(columns="rows"), sums)
+    return CalibratedCells(fitted, auxiliaries, known.drop(columns="rows"), places.drop(columns="rows"), sums)
 
 
 def _domain_sums(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -174,16 +176,36 @@ def _scores(
     return calibrated.calibration.residuals(scores, calibrated.products(sums, ratio, over))
 
 
+def replicate_sums(
+    replicate_totals: pd.DataFrame, scheme: Scheme, units: pd.DataFrame, dimensions: Dimensions
+) -> ReplicateSums:
+    """Table `replicate_totals` of one wave summed to every level, unit and domain."""
+    names = [f"{kind}_{number}" for kind in ("wx", "wy") for number in range(1, scheme.count + 1)]
+    summed = _by_domain(replicate_totals, units, dimensions, ["indicator"], names)
+    return ReplicateSums(
+        scheme,
+        summed[_DOMAIN_KEY].astype("str"),
+        summed[names[: scheme.count]].to_numpy(float),
+        summed[names[scheme.count :]].to_numpy(float),
+    )
+
+
 def domain_covariance(
-    cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None
+    cells: pd.DataFrame,
+    design: Design,
+    calibrated: CalibratedCells | None = None,
+    replicates: ReplicateSums | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Ratio estimates of the domains in `cells` and their full covariance matrix, in one go.
 
-    Returns a frame (indicator, level, unit_id, domain, estimate) of k rows and the k x k covariance, for contrasts.
+    Returns a frame (indicator, level, unit_id, domain, estimate) of k rows and the k x k covariance, for contrasts. The
+    covariance is linearised, or that of the producer's `replicates` where they are given.
     """
     sums, numbered = _domain_sums(cells, design)
     wx = sums["sum_wx"].to_numpy(float)
     estimate = sums["sum_wy"].to_numpy(float) / wx
+    if replicates is not None:
+        return sums[_DOMAIN_KEY].assign(estimate=estimate), replicates.covariance(sums[_DOMAIN_KEY], estimate)
     scores = _scores(sums, numbered, design, calibrated, estimate, wx)
     return sums[_DOMAIN_KEY].assign(estimate=estimate), design.covariance(scores)
 
@@ -196,11 +218,17 @@ def domain_totals(cells: pd.DataFrame, design: Design, calibrated: CalibratedCel
 
 
 def domain_estimates(
-    cells: pd.DataFrame, design: Design, kinds: Mapping[str, str], calibrated: CalibratedCells | None = None
+    cells: pd.DataFrame,
+    design: Design,
+    kinds: Mapping[str, str],
+    calibrated: CalibratedCells | None = None,
+    replicates: ReplicateSums | None = None,
 ) -> pd.DataFrame:
     """Estimates with SE, interval and sample size of every domain in `cells` that has a valid answer.
 
-    `kinds` says of each indicator whether it is a `share` or a `mean`; `calibrated` is given when weights were raked.
+    `kinds` says of each indicator whether it is a `share` or a `mean`; `calibrated` is given when weights were raked,
+    `replicates` when the producer supplies replicate weights: standard errors are theirs, and degrees of freedom at
+    most their number less one.
     deff compares with sampling with replacement and the same weights (R's deff="replace", so what calibration gains
     shows in it); it is null where all answers agree, and n_eff is then n over the pooled deff of the indicator at that
     level (over Kish's deff where no unit has one). Sources: Woodruff 1971 (linearisation), Deville and Särndal 1992
@@ -209,11 +237,16 @@ def domain_estimates(
     sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
     n, w, wx = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx"))
     estimate = sums["sum_wy"].to_numpy() / wx
-    variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
+    if replicates is None:
+        variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
+    else:
+        variance = replicates.variances(sums[_DOMAIN_KEY], estimate)
 
     strata = numbered.assign(stratum=design.stratum_codes[numbered["psu_row"]]).groupby("domain_number")
     psus = strata["psu_row"].nunique().to_numpy()
     df = psus - strata["stratum"].nunique().to_numpy()
+    if replicates is not None:
+        df = np.minimum(df, replicates.scheme.count - 1)
 
     residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
     spread = residual.to_numpy() / w * (w / wx) ** 2
@@ -221,7 +254,7 @@ def domain_estimates(
     variance = np.where(agree, 0.0, variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         deff = variance / (spread / (n - 1))
-    deff = np.where(agree | (n < 2) | (df < 1) | (variance <= 0), np.nan, deff)
+    deff = np.where(agree | (n < 2) | (df < 1) | ~(variance > 0), np.nan, deff)
 
     frame = (
         sums[_DOMAIN_KEY]
@@ -272,11 +305,14 @@ def district_estimates(
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame | None = None,
     rake: Sequence[Sequence[str]] = (),
+    replicate_totals: pd.DataFrame | None = None,
+    scheme: Scheme | None = None,
 ) -> pd.DataFrame:
-    """Table `district_estimates` of one wave, from `psu_totals`, `design_psus`, its districts and `indicators`.
+    """Shares and means of table `district_estimates` of one wave, from `psu_totals`, PSUs, districts and indicators.
 
-    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml. Indicators
-    are estimated one after another, which keeps memory at that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
+    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml, replicate
+    weights with its `replicate_totals` and the `scheme` of their variance. Indicators are estimated one after another,
+    which keeps memory at that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
     """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
     design, dimensions = design_from_psus(design_psus), domain_dimensions(totals)
@@ -284,11 +320,15 @@ def district_estimates(
     if calibration_totals is not None and len(calibration_totals):
         calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
-    estimates = pd.concat(
-        [
-            domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated)
-            for _, part in answered.groupby("indicator")
-        ]
-    )
-    estimates.insert(0, "wave", totals["wave"].iloc[0])
-    return conform(estimates.sort_values(_DOMAIN_KEY), "district_estimates")
+    estimates = []
+    for indicator, part in answered.groupby("indicator"):
+        replicates = None
+        if replicate_totals is not None and scheme is not None:
+            own = replicate_totals[replicate_totals["indicator"] == indicator]
+            replicates = replicate_sums(own, scheme, units, dimensions)
+        estimates.append(domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated, replicates))
+    if not estimates:
+        return conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
+    table = pd.concat(estimates)
+    table.insert(0, "wave", totals["wave"].iloc[0])
+    return conform(table.sort_values(_DOMAIN_KEY), "district_estimates")

@@ -45,7 +45,7 @@ def indicator_quantity(indicator: Indicator) -> Quantity:
     A share of several questions is 1 when any answer is positive and 0 when all that were asked have another valid
     answer; questions that were not asked do not count. Don't know, refused and missing leave the respondent out.
     """
-    if indicator.kind == "mean":
+    if indicator.kind != "share":
         assert indicator.question is not None
         column = nw.col(indicator.question)
         reason = nw.col(indicator.question + REASON_SUFFIX)
@@ -131,11 +131,17 @@ def _one_indicator(wide: pd.DataFrame, number: int, name: str, by: list[str]) ->
 
 
 def psu_totals(responses: Path, instrument: Instrument) -> pd.DataFrame:
-    """Table `psu_totals` of a wave, from its responses as a Parquet file (one wave)."""
+    """Table `psu_totals` of a wave, from its responses as a Parquet file (one wave); quantiles have no totals."""
     with duckdb.connect() as connection:
         relation = connection.read_parquet(str(responses))
         indicators = instrument.available_indicators(relation.columns)
-        quantities = {name: indicator_quantity(indicator) for name, indicator in indicators.items()}
+        quantities = {
+            name: indicator_quantity(indicator)
+            for name, indicator in indicators.items()
+            if indicator.kind != "quantile"
+        }
+        if not quantities:
+            return conform(pd.DataFrame(columns=TABLES["psu_totals"].names), "psu_totals")
         built = relation.filter("uncalibrated_weight IS NOT NULL").limit(1).fetchall()
         uncalibrated = "uncalibrated_weight" if built else None
         summed = totals(relation, quantities, ["wave", *CELL], uncalibrated=uncalibrated)

@@ -56,11 +56,11 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
 
 
 def _unit(indicator: Indicator, instrument: Instrument) -> str | None:
-    return instrument.questions[indicator.questions[0]].unit if indicator.kind == "mean" else None
+    return instrument.questions[indicator.questions[0]].unit if indicator.kind != "share" else None
 
 
 def _positive(indicator: Indicator, instrument: Instrument) -> str | None:
-    if indicator.kind == "mean":
+    if indicator.kind != "share":
         return None
     categories = instrument.questions[indicator.questions[0]].categories
     return ", ".join(categories[answer].en for answer in indicator.positive)

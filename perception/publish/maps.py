@@ -221,6 +221,15 @@ def scale(indicator: Row, peers: pd.Series) -> Scale:
     return Scale("mean", _text(indicator["unit"]), cuts, decimals)
 
 
+def _measure(kind: str, rule: Scale) -> str:
+    """What the numbers of a map are; which quantile, its title says."""
+    if kind == "share":
+        return "Share in percent"
+    if kind == "quantile":
+        return f"In {rule.unit}" if rule.unit else "Value"
+    return "Mean" + (f", {rule.unit}" if rule.unit else "")
+
+
 def reason_words(reason: str) -> str:
     """The reason codes of a published row (joined by semicolons) as a reader meets them; never blank."""
     words = dict.fromkeys(REASONS.get(code, code.replace("_", " ")) for code in reason.split(";") if code)
@@ -291,7 +300,7 @@ def map_spec(
         vintage=base.geometry.vintage,
         title=str(indicator["label"]),
         subtitle=f"{wave['title']}, {dates(wave)}",
-        measure="Share in percent" if rule.kind == "share" else "Mean" + (f", {rule.unit}" if rule.unit else ""),
+        measure=_measure(str(indicator["kind"]), rule),
         summary=" · ".join(summary),
         asked=f"Asked of: {indicator['population']}. Question: {indicator['question']}",
         simulated=bool(wave["simulated"]),
