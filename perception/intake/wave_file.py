@@ -106,7 +106,8 @@ class SampleDesign(Declaration):
     `weight` is the producer's; a wave that builds its own declares `weighting` instead.
 
     `single_psu` says what happens to a stratum with one PSU, `empty_psus` whether a sampled PSU in which nobody
-    completed an interview counts in its stratum's number of PSUs.
+    completed an interview counts in its stratum's number of PSUs. `shared_psus`: PSUs of the predecessor were visited
+    again and have the same ids in both waves.
     """
 
     weight: str | None = None
@@ -116,6 +117,7 @@ class SampleDesign(Declaration):
     psu_within: list[str] = []
     single_psu: Literal["collapse", "centre", "fail"] = "collapse"
     empty_psus: Literal["count", "leave_out"] = "count"
+    shared_psus: bool = False
 
 
 class Place(Declaration):
@@ -428,6 +430,8 @@ class Wave(Declaration):
             raise ValueError("needs either `design.weight` or `weighting`. Give one of the two.")
         if self.comparability and self.predecessor is None:
             raise ValueError("`comparability` says how the wave compares with its `predecessor`. Name that wave.")
+        if self.design.shared_psus and self.predecessor is None:
+            raise ValueError("`design.shared_psus` says that PSUs are the `predecessor`'s. Name that wave.")
         return self
 
     @model_validator(mode="after")
