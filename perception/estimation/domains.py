@@ -199,8 +199,9 @@ def domain_covariance(
 class Linearised:
     """Ratio estimates of k domains and what combinations of them need.
 
-    `domains` has indicator, level, unit_id, domain, estimate, n and whether all answers agree (`agree`); `scores` are
-    the PSU totals of the linearised variable and `cases` says which PSUs have a valid answer (both n_psus x k).
+    `domains` has indicator, level, unit_id, domain, estimate, n, whether all answers agree (`agree`) and the variance
+    under simple random sampling (`simple`); `scores` are the PSU totals of the linearised variable and `cases` says
+    which PSUs have a valid answer (both n_psus x k).
     """
 
     domains: pd.DataFrame
@@ -216,7 +217,9 @@ def linearised(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells 
     scores = _scores(sums, numbered, design, calibrated, estimate, wx)
     places = (numbered["psu_row"].to_numpy(), numbered["domain_number"].to_numpy())
     cases = sparse.csc_array((np.ones(len(numbered)), places), shape=(len(design.psus), len(sums)))
-    frame = sums[[*_DOMAIN_KEY, "n"]].assign(estimate=estimate, agree=_agree(_spread(sums, estimate), estimate))
+    spread = _spread(sums, estimate)
+    facts = {"estimate": estimate, "agree": _agree(spread, estimate), "simple": spread / sums["n"].to_numpy(float)}
+    frame = sums[[*_DOMAIN_KEY, "n"]].assign(**facts)
     return Linearised(frame.reset_index(drop=True), scores, cases)
 
 

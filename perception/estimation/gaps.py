@@ -81,7 +81,10 @@ def contrasts(domains: Linearised, design: Design, first: NDArray[np.intp], seco
     scores = domains.scores @ combine
     psus, df = degrees_of_freedom(design, domains.cases @ abs(combine))
     estimate = combine.T @ domains.domains["estimate"].to_numpy(float)
-    rows = pd.DataFrame({"estimate": estimate, "variance": design.variances(scores), "psus": psus, "df": df})
+    variance, simple = design.variances(scores), abs(combine).T @ domains.domains["simple"].to_numpy(float)
+    # PSUs that agree leave rounding behind, which must not pass for certainty.
+    variance = np.where(variance > 1e-20 * simple, variance, 0.0)
+    rows = pd.DataFrame({"estimate": estimate, "variance": variance, "psus": psus, "df": df})
     return Contrasts(rows, scores)
 
 
