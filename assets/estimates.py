@@ -10,7 +10,7 @@ from assets.resources import ProjectResource
 from assets.tables import one_version, table_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
-from perception.estimation import replicates, totals
+from perception.estimation import gaps, replicates, totals
 from perception.intake.wave_file import ACROSS_WAVES
 from perception.publish import project_quality
 
@@ -54,6 +54,19 @@ def district_estimates(
 
 
 @table_asset(group="estimates", per_wave=True)
+def subgroup_gaps(
+    context: dg.AssetExecutionContext,
+    project: ProjectResource,
+    psu_totals: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    calibration_totals: pd.DataFrame,
+) -> pd.DataFrame:
+    inputs = project.wave(context.partition_key)
+    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
+    return gaps.subgroup_gaps(psu_totals, design_psus, inputs.units, calibration_totals, rake)
+
+
+@table_asset(group="estimates", per_wave=True)
 def estimate_review(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
@@ -87,8 +100,14 @@ def complete_wave(
     indicators: Path,
     district_estimates: Path,
     drivers: Path,
+    subgroup_gaps: Path,
+    comparability: Path,
+    psu_totals: Path,
+    design_psus: Path,
+    calibration_totals: Path,
 ) -> dg.MaterializeResult:
-    one_version({"waves": waves, "indicators": indicators, "estimates": district_estimates, "drivers": drivers})
+    files = (waves, indicators, district_estimates, drivers, subgroup_gaps, comparability)
+    one_version({file.stem: file for file in (*files, psu_totals, design_psus, calibration_totals)})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)
     project_quality.publish_quality(project.project, context.partition_key)

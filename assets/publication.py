@@ -7,7 +7,9 @@ import pandas as pd
 
 from assets.resources import ProjectResource
 from assets.tables import failures_named, table_asset, tables_asset
+from perception import wave_tables
 from perception.estimation import publication, ranking, small_area
+from perception.estimation import trends as changes
 from perception.geography import load_gazetteer, vintage_units
 from perception.publish import project_site
 from perception.publish import warehouse as duckdb_files
@@ -70,6 +72,40 @@ def withheld(published_estimates: pd.DataFrame) -> pd.DataFrame:
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_drivers(drivers: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
     return publication.published_drivers(drivers, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_gaps(
+    subgroup_gaps: pd.DataFrame, indicators: pd.DataFrame, published_estimates: pd.DataFrame
+) -> pd.DataFrame:
+    return publication.published_gaps(subgroup_gaps, published_estimates, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def trends(
+    project: ProjectResource, waves: pd.DataFrame, indicators: pd.DataFrame, comparability: pd.DataFrame
+) -> pd.DataFrame:
+    gazetteer = load_gazetteer(project.project.reference)
+    facts = waves.set_index("wave", drop=False)
+    return changes.trends(
+        waves,
+        indicators,
+        comparability,
+        lambda wave: wave_tables.wave_sample(project.project, facts.loc[wave]),
+        gazetteer,
+    )
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_trends(
+    project: ProjectResource,
+    trends: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    published_estimates: pd.DataFrame,
+) -> pd.DataFrame:
+    members = changes.common_members(waves, load_gazetteer(project.project.reference))
+    return publication.published_trends(trends, published_estimates, indicators, members)
 
 
 @table_asset(group=GROUP, per_wave=False)

@@ -69,6 +69,7 @@ _CELL = (
     Column("sex", "string", "Sex of the respondent", nullable=True),
     Column("urban", "string", "Area of residence", nullable=True, allowed=("urban", "rural")),
     Column("age_group", "string", "Age band (SDG 16.6.2)", "years", nullable=True),
+    Column("wealth", "string", "Wealth quintile", nullable=True),
 )
 
 
@@ -154,6 +155,7 @@ _MODEL_KEY = (
 _WAVE_FACTS = (
     _WAVE,
     Column("round", "string", "Waves fielded and ranked together"),
+    Column("predecessor", "string", "Wave it is compared with; null where it is the first", nullable=True),
     Column("title", "string", "Title of the wave"),
     Column("instrument", "string", "Questionnaire id"),
     Column("first_day", "date", "First day of fieldwork"),
@@ -166,6 +168,10 @@ _WAVE_FACTS = (
     Column("respondents", "integer", "Responses that count", "persons", low=1),
     Column("psus", "integer", "Sampled PSUs", "PSUs", low=1),
     Column("districts", "integer", "Districts with a response", "districts", low=1),
+    Column(
+        "raked_margins", "string", "Margins that weights were raked to, such as district_id*sex;age_group; or empty"
+    ),
+    Column("shared_psus", "boolean", "Whether PSUs of the predecessor were visited again under the same ids"),
     Column("wave_version", "string", "SHA-256 over wave.yml, data files and instrument"),
 )
 _INDICATOR_FACTS = (
@@ -188,6 +194,83 @@ _INDICATOR_FACTS = (
     Column("positive", "string", "Answers that count as 1", nullable=True),
     Column("population", "string", "Who was asked"),
     Column("target", "number", "Value that a district should reach", "as estimate", True),
+)
+
+_GAP_KEY = (
+    _WAVE,
+    _INDICATOR,
+    Column("level", "string", "Geographic level of the unit", allowed=LEVELS),
+    Column("unit_id", "string", "District, division or province id, or `all`"),
+    Column(
+        "gap",
+        "string",
+        "Which groups: sex is female less male, urban is rural less urban, wealth is lowest less highest quintile",
+        allowed=("sex", "urban", "wealth"),
+    ),
+)
+
+
+def _gap_statistics(nullable: bool) -> tuple[Column, ...]:
+    """The numbers of a gap between two groups; a published one may be null because it was suppressed."""
+    return (
+        Column("estimate", "number", "First group less second", "proportion or the question's unit", nullable),
+        Column("se", "number", "Design-based standard error; null where neither group varies", "as estimate", True, 0),
+        Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
+        Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
+        Column("p_value", "number", "p-value of no gap", "", True, 0, 1),
+        Column(
+            "q_value", "number", "p-value adjusted over the units of the level (Benjamini-Hochberg)", "", True, 0, 1
+        ),
+        Column("n_first", "integer", "Valid answers in the first group", "persons", nullable, low=1),
+        Column("n_second", "integer", "Valid answers in the second group", "persons", nullable, low=1),
+        Column("psus", "integer", "PSUs with a valid answer in either group", "PSUs", nullable, low=0),
+        Column("df", "integer", "Degrees of freedom: these PSUs less their strata", "", nullable, low=0),
+        Column(
+            "verdict",
+            "string",
+            "Whether the first group is lower or higher, by q_value below 0.05",
+            nullable=nullable,
+            allowed=("lower", "higher", "cannot_tell"),
+        ),
+    )
+
+
+_TREND_KEY = (
+    _WAVE,
+    Column("predecessor", "string", "Wave it is compared with"),
+    _INDICATOR,
+    Column("level", "string", "Geographic level of the unit", allowed=LEVELS),
+    Column("unit_id", "string", "Unit on the map that both waves share: district, division or province id, or `all`"),
+    Column("domain", "string", "`all`, a subgroup such as sex=female, or a gap such as gap:sex (female less male)"),
+    Column("vintage", "string", "District map that both waves share"),
+)
+_TREND_STATISTICS = (
+    Column("before", "number", "Estimate in the predecessor", "proportion or the question's unit", True),
+    Column("after", "number", "Estimate in this wave", "as before", True),
+    Column("change", "number", "After less before", "as before", True),
+    Column("se", "number", "Standard error of the change; null where no part of it varies", "as before", True, low=0),
+    Column("low", "number", "Lower end of the 95 % interval of the change", "as before", True),
+    Column("high", "number", "Upper end of the 95 % interval of the change", "as before", True),
+    Column("df", "number", "Degrees of freedom of the interval", "", True, low=0),
+    Column("p_value", "number", "p-value of no change", "", True, 0, 1),
+    Column(
+        "q_value",
+        "number",
+        "p-value adjusted over units and categories shown together (Benjamini-Hochberg)",
+        "",
+        True,
+        0,
+        1,
+    ),
+    Column("n_before", "integer", "Valid answers in the predecessor", "persons", True, low=0),
+    Column("n_after", "integer", "Valid answers in this wave", "persons", True, low=0),
+    Column(
+        "verdict",
+        "string",
+        "By q_value below 0.05; a gap is better when it is narrower; null where the change is suppressed",
+        nullable=True,
+        allowed=("better", "worse", "cannot_tell", "not_comparable"),
+    ),
 )
 
 TABLES: dict[str, Table] = {
@@ -215,7 +298,6 @@ TABLES: dict[str, Table] = {
                 Column("uncalibrated_weight", "number", "After non-response, before calibration", "", True, 0),
                 *_CELL,
                 Column("age", "number", "Age in completed years", "years", True, 0, 130),
-                Column("wealth", "string", "Wealth quintile", nullable=True),
                 Column("education", "string", "Highest education", nullable=True),
             ),
             open=True,
@@ -248,7 +330,7 @@ TABLES: dict[str, Table] = {
         Table(
             "psu_totals",
             "Sufficient statistics of each indicator per domain cell and PSU; nearly microdata",
-            ("wave", "indicator", "district_id", "sex", "urban", "age_group", "stratum", "psu"),
+            ("wave", "indicator", "district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"),
             (
                 _WAVE,
                 _INDICATOR,
@@ -274,7 +356,7 @@ TABLES: dict[str, Table] = {
         Table(
             "calibration_totals",
             "Weights of all responses per domain cell and PSU, before and after raking; empty when they were not raked",
-            ("wave", "district_id", "sex", "urban", "age_group", "stratum", "psu"),
+            ("wave", "district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"),
             (
                 _WAVE,
                 _DISTRICT,
@@ -390,6 +472,12 @@ TABLES: dict[str, Table] = {
             ),
         ),
         Table(
+            "subgroup_gaps",
+            "Gaps between two groups of a unit's people, before any publication rule",
+            tuple(column.name for column in _GAP_KEY),
+            (*_GAP_KEY, *_gap_statistics(nullable=False)),
+        ),
+        Table(
             "wave_codebook",
             "What the wave's files and form say of each harmonised variable, code by code",
             ("wave", "variable", "code"),
@@ -430,6 +518,24 @@ TABLES: dict[str, Table] = {
                     allowed=("same", "recoded", "break"),
                 ),
                 Column("reason", "string", "Why, as wave.yml says", nullable=True),
+            ),
+        ),
+        Table(
+            "comparability",
+            "How far each indicator and background variable compares with the predecessor wave, as wave.yml declares",
+            ("wave", "kind", "name"),
+            (
+                _WAVE,
+                Column("predecessor", "string", "Wave it is compared with"),
+                Column("kind", "string", "What is compared", allowed=("indicator", "background")),
+                Column("name", "string", "Indicator id or background variable"),
+                Column(
+                    "verdict",
+                    "string",
+                    "The strictest of its questions, universe included",
+                    allowed=("same", "recoded", "break"),
+                ),
+                Column("reason", "string", "Why, as wave.yml says; null where nothing differs", nullable=True),
             ),
         ),
         Table(
@@ -582,6 +688,43 @@ TABLES: dict[str, Table] = {
             "Average marginal effects that passed the publication rules; association, not cause",
             ("wave", "model", "driver", "term"),
             (*_EFFECTS, _SIMULATED),
+            public=True,
+        ),
+        Table(
+            "published_gaps",
+            "Gaps between two groups of which both are published as estimates; else null, with the reason",
+            tuple(column.name for column in _GAP_KEY),
+            (
+                *_GAP_KEY,
+                _SIMULATED,
+                *_gap_statistics(nullable=True),
+                Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
+                Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
+            public=True,
+        ),
+        Table(
+            "trends",
+            "Change of each estimate and gap since the predecessor wave, before any publication rule",
+            tuple(column.name for column in _TREND_KEY if column.name not in ("predecessor", "vintage")),
+            (
+                *_TREND_KEY,
+                *_TREND_STATISTICS,
+                Column("reason", "string", "Why it does not compare, or what was recoded to compare", nullable=True),
+            ),
+        ),
+        Table(
+            "published_trends",
+            "Change since the predecessor wave where both sides are published as estimates; else null, with the reason",
+            tuple(column.name for column in _TREND_KEY if column.name not in ("predecessor", "vintage")),
+            (
+                *_TREND_KEY,
+                _SIMULATED,
+                *_TREND_STATISTICS,
+                Column("note", "string", "Why it does not compare, or what was recoded to compare", nullable=True),
+                Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
+                Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
             public=True,
         ),
         Table("published_waves", "The waves behind the published tables", ("wave",), _WAVE_FACTS, public=True),

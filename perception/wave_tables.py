@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 
 from perception.errors import InputError, Problem
 from perception.estimation import design, domains, quantiles, replicates, weighting
+from perception.estimation.trends import WaveSample
 from perception.geography import district_geometry
 from perception.geography.displacement import displaced_psus, displacement_rng
 from perception.intake import codebook, harmonise, quality
+from perception.intake.describe import raked_margins
 from perception.intake.fieldwork import interviews
 from perception.intake.harmonise import counted_rows
 from perception.intake.quality import Interviews
@@ -118,6 +120,16 @@ def estimate_review(
         previous_estimates=pd.read_parquet(file) if file and file.exists() else None,
     )
     return quality.quality_tables(evidence, stage="estimates")[0]
+
+
+def wave_sample(project: Project, facts: pd.Series) -> WaveSample:
+    """What change needs of a wave, from its last complete run; `facts` is its row of `waves`."""
+    wave = str(facts["wave"])
+    tables = {
+        name: pd.read_parquet(project.complete_table(name, wave))
+        for name in ("psu_totals", "design_psus", "calibration_totals")
+    }
+    return WaveSample(wave, str(facts["vintage"]), rake=raked_margins(str(facts["raked_margins"])), **tables)
 
 
 def design_psus(project: Project, inputs: WaveInputs, raw: pd.DataFrame, tidy: pd.DataFrame) -> pd.DataFrame:

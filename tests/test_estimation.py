@@ -20,7 +20,7 @@ from perception.estimation.design import assign_variance_strata, design_from_psu
 from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
 from perception.estimation.publication import REASONS, published_drivers, published_estimates, withheld
-from perception.estimation.totals import Quantity, indicator_quantity, psu_totals, totals
+from perception.estimation.totals import CELL, Quantity, indicator_quantity, psu_totals, totals
 from perception.intake.instrument import Indicator, Instrument
 from perception.schemas import TABLES, conform, contract_breaches
 from tests.conftest import ROOT
@@ -136,13 +136,12 @@ def test_psus_that_were_never_sampled_are_named() -> None:
 
 # Estimates
 
-CELL = ["district_id", "sex", "urban", "age_group", "stratum", "psu"]
 ONE_UNIT = pd.DataFrame({"district_id": ["d"], "division_id": ["v"], "province_id": ["p"]})
 
 
 def estimates_of(rows: pd.DataFrame, psus: pd.DataFrame, kind: str = "share") -> pd.DataFrame:
     """Estimates of column y of respondents (psu, weight, y) in one district."""
-    frame = rows.assign(district_id="d", sex=None, urban=None, age_group=None, stratum="s")
+    frame = rows.assign(district_id="d", sex=None, urban=None, age_group=None, wealth=None, stratum="s")
     summed = totals(frame, {"y": Quantity(~nw.col("y").is_null(), nw.col("y"))}, CELL)
     return domain_estimates(domain_cells(summed, ONE_UNIT), design_from_psus(psus), {"y": kind})
 
@@ -177,7 +176,7 @@ def test_without_a_degree_of_freedom_there_is_no_standard_error() -> None:
 
 def district_level(frame: pd.DataFrame) -> pd.DataFrame:
     """Estimates of the share y by district, from respondents (district_id, psu, weight, y); a district is a stratum."""
-    frame = frame.assign(sex=None, urban=None, age_group=None, stratum=frame["district_id"])
+    frame = frame.assign(sex=None, urban=None, age_group=None, wealth=None, stratum=frame["district_id"])
     psus = frame[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
     units = pd.DataFrame({"district_id": frame["district_id"].unique(), "division_id": "v", "province_id": "p"})
     cells = domain_cells(totals(frame, {"y": Quantity(~nw.col("y").is_null(), nw.col("y"))}, CELL), units)
@@ -293,7 +292,7 @@ KINDS = {"satisfied": "share", "mean_step": "mean"}
 UNITS = pd.DataFrame(
     {"district_id": ["d1", "d2", "d3"], "division_id": ["v1", "v1", "v2"], "province_id": ["p", "p", "p"]}
 )
-DIMENSIONS = [(), ("sex",), ("urban",), ("age_group",), ("sex", "urban")]
+DIMENSIONS = [(), ("sex",), ("urban",), ("age_group",), ("wealth",), ("sex", "urban")]
 
 
 def random_survey(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -315,6 +314,7 @@ def random_survey(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame["uncalibrated_weight"] = np.nan
     frame["sex"] = rng.choice(["female", "male"], count)
     frame["age_group"] = pd.Series(rng.choice(["<25", "25-34", "65+", ""], count), dtype="str").replace("", None)
+    frame["wealth"] = rng.choice(["lowest", "middle", "highest"], count)
     frame["used"] = rng.choice(["yes", "no", "refused"], count, p=[0.8, 0.15, 0.05])
     frame["service"] = rng.choice(["bad", "fair", "good", "dont_know", "refused", "missing"], count)
     frame["step_reason"] = pd.Series(rng.choice(["", "dont_know", "refused"], count), dtype="str").replace("", None)

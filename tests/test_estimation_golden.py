@@ -43,6 +43,7 @@ class Sample:
                 "sex": frame["stype"],
                 "urban": None,
                 "age_group": None,
+                "wealth": None,
                 "stratum": frame[stratum] if stratum else "all",
                 "psu": frame[psu].astype(str),
                 "weight": frame["pw"],
@@ -62,7 +63,7 @@ class Sample:
         """Cells of several variables; like R, a respondent without one of them is left out of all."""
         valid = reduce(and_, [~nw.col(column).is_null() for column in [*columns, *([x] if x else [])]])
         quantities = {column: Quantity(valid, nw.col(column), nw.col(x) if x else None) for column in columns}
-        by = ["district_id", "sex", "urban", "age_group", "stratum", "psu"]
+        by = ["district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"]
         units = pd.DataFrame({"district_id": ["one"], "division_id": ["one"], "province_id": ["one"]})
         cells = domain_cells(totals(self.frame, quantities, by), units)
         return cells[cells["level"] == "all"]

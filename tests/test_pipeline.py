@@ -65,7 +65,7 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
 ) -> None:
     assert run() == []
     for name, table in TABLES.items():
-        across = table.public or name.startswith("small_area")
+        across = table.public or name.startswith("small_area") or name == "trends"
         assert small_project.table(name, None if across else WAVE).exists(), name
     assert small_project.internal.stat().st_mode & 0o777 == 0o700
     tables = "SELECT DISTINCT table_name FROM duckdb_tables() ORDER BY 1"
@@ -139,6 +139,37 @@ def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
     both = replicated["se"].div(plain["se"]).loc[["satisfied"]].xs("all", level="domain")
     assert 0.8 < both.median() < 1.25
     assert (both - 1).abs().min() > 1e-6
+
+
+def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    later = SMALL_WAVE.replace("small-2021", "small-2022")
+    declared = "predecessor: small-2021\ncomparability: {heard: {verdict: break, reason: Asked by telephone}}\n"
+    later = later.replace("respondent_id:", declared + "respondent_id:")
+    answers = small_answers(seed=2)
+    answers["q1"] = answers["q1"].where(answers["id"] % 2 == 0, 3)  # every second is satisfied now
+    write_small_wave(small_project.waves / "small-2022", answers, later)
+    assert run() == []
+    before = pd.read_parquet(small_project.table("published_trends", None))
+    assert before.empty  # the later wave has not been made yet
+    assert runner.run_waves(small_project, ["small-2022"], lambda *_: None) == []
+    changes = pd.read_parquet(small_project.table("published_trends", None))
+    assert set(changes["wave"]) == {"small-2022"}
+    published = pd.read_parquet(small_project.table("published_estimates", None))
+    known = published.set_index(["wave", "indicator", "level", "unit_id", "domain"])["estimate"]
+    shown = changes[(changes["indicator"] == "satisfied") & changes["change"].notna()]
+    direct = shown[~shown["domain"].str.startswith("gap:")]
+    assert {"district", "division", "province", "all"} == set(direct["level"])
+    for row in direct.itertuples():
+        place = ("satisfied", row.level, row.unit_id, row.domain)
+        assert row.change == pytest.approx(known["small-2022", *place] - known["small-2021", *place])
+    assert shown.set_index(["level", "domain"]).loc[("province", "all"), "verdict"] == "better"
+    heard = changes[changes["indicator"] == "was_heard"]
+    assert set(heard["verdict"]) == {"not_comparable"}
+    assert set(heard["note"]) == {"Asked by telephone"}
+    gaps = pd.read_parquet(small_project.table("published_gaps", None))
+    assert gaps.loc[gaps["level"] == "province", "estimate"].notna().all()
 
 
 def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(

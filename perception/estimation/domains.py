@@ -22,7 +22,7 @@ from perception.schemas import TABLES, conform
 
 Dimensions = Sequence[tuple[str, ...]]
 UNIT_COLUMNS = {"district": "district_id", "division": "division_id", "province": "province_id", "all": None}
-DOMAIN_DIMENSIONS: Dimensions = ((), ("sex",), ("urban",), ("age_group",), ("sex", "urban"))
+DOMAIN_DIMENSIONS: Dimensions = ((), ("sex",), ("urban",), ("age_group",), ("wealth",), ("sex", "urban"))
 _SUMMED = [
     "n",
     "n_positive",
@@ -39,7 +39,7 @@ _SUMMED = [
 _DOMAIN_KEY = ["indicator", "level", "unit_id", "domain"]
 
 
-_BACKGROUND = ["district_id", "sex", "urban", "age_group"]
+_BACKGROUND = ["district_id", "sex", "urban", "age_group", "wealth"]
 
 
 def domain_dimensions(totals: pd.DataFrame) -> Dimensions:
@@ -60,11 +60,15 @@ def _by_domain(
 ) -> pd.DataFrame:
     """Sums of columns of `frame` by `key`, level, unit_id and domain.
 
-    A row that lacks a dimension is in none of its domains. Groups are formed from numbers instead of texts: several
+    A row that lacks a dimension is in none of its domains. Districts are put together where `units` names the unit of a
+    coarser map that each lies in (`common_id`). Groups are formed from numbers instead of texts: several
     times faster than twenty groupings by five text columns.
     """
     columns = [column for column in UNIT_COLUMNS.values() if column]
-    placed = frame.merge(units[columns], on="district_id", how="left", validate="m:1").assign(all="all")
+    known = units[[*columns, *(["common_id"] if "common_id" in units else [])]]
+    placed = frame.merge(known, on="district_id", how="left", validate="m:1").assign(all="all")
+    if "common_id" in units:
+        placed["district_id"] = placed["common_id"]
     names = dict.fromkeys([*key, *columns, "all", *(name for group in dimensions for name in group)])
     coded = {name: pd.factorize(placed[name]) for name in names}
     values = placed[summed].to_numpy(float)
@@ -73,12 +77,12 @@ def _by_domain(
     for group, (level, column) in product(dimensions, UNIT_COLUMNS.items()):
         by = [*key, column or "all", *group]
         shape = tuple(len(coded[name][1]) for name in by)
-        known = np.all([coded[name][0] >= 0 for name in by], axis=0)
-        if not known.any():
+        complete = np.all([coded[name][0] >= 0 for name in by], axis=0)
+        if not complete.any():
             continue
-        number, found = pd.factorize(np.ravel_multi_index([coded[name][0][known] for name in by], shape))
+        number, found = pd.factorize(np.ravel_multi_index([coded[name][0][complete] for name in by], shape))
         membership = sparse.csr_array((np.ones(len(number)), (number, np.arange(len(number)))))
-        sums.append(membership @ values[known])
+        sums.append(membership @ values[complete])
         codes = np.unravel_index(found, shape)
         keys.append(codes[: len(key)])
         numbers.append(np.ravel_multi_index(codes[len(key) :], shape[len(key) :]) + len(places))
@@ -95,9 +99,9 @@ def _by_domain(
 class CalibratedCells:
     """The calibration of a wave, and what domains need to find the regression of their scores on its margins.
 
-    Cells combine district, sex, urban and age_group. `auxiliaries` is cells x margin categories (0/1, sparse), `places`
-    says which cells (column `cell`) a level, unit_id and domain has, `sums` has sum_dx and sum_dy by indicator and
-    cell (and by domain, for a y that depends on it). `cells` has the number of each combination.
+    Cells combine district, sex, urban, age_group and wealth. `auxiliaries` is cells x margin categories (0/1, sparse),
+    `places` says which cells (column `cell`) a level, unit_id and domain has, `sums` has sum_dx and sum_dy by indicator
+    and cell (and by domain, for a y that depends on it). `cells` has the number of each combination.
     """
 
     calibration: Calibration
@@ -122,10 +126,12 @@ def calibrated_cells(
     totals: pd.DataFrame,
     units: pd.DataFrame,
     design: Design,
+    domain_units: pd.DataFrame | None = None,
 ) -> CalibratedCells:
     """What `domain_estimates` needs to know about weights raked to the margins `rake` (each a list of columns).
 
-    `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts.
+    `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts;
+    `domain_units` are given where domains are formed by another map than the wave's own.
     """
     placed = calibration_totals.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
@@ -137,7 +143,8 @@ def calibrated_cells(
     psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])[placed["psu"]]
     fitted = calibration(design, psu_rows, placed["sum_w"], placed["sum_d"], auxiliaries[cell.to_numpy()])
     known = cells[[*_BACKGROUND, "cell"]].assign(rows=1)
-    places = _by_domain(known, units, domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
+    shown = units if domain_units is None else domain_units
+    places = _by_domain(known, shown, domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
     sums = totals.merge(known, on=_BACKGROUND, validate="m:1")
     sums = sums.groupby(["indicator", "cell"], sort=False)[["sum_dx", "sum_dy"]].sum().reset_index()
     return CalibratedCells(fitted, auxiliaries, known.drop(columns="rows"), places.drop(columns="rows"), sums)
@@ -210,6 +217,46 @@ def domain_covariance(
     return sums[_DOMAIN_KEY].assign(estimate=estimate), design.covariance(scores)
 
 
+@dataclass(frozen=True)
+class Linearised:
+    """Ratio estimates of k domains and what combinations of them need.
+
+    `domains` has indicator, level, unit_id, domain, estimate, n, whether all answers agree (`agree`) and the variance
+    under simple random sampling (`simple`); `scores` are the PSU totals of the linearised variable and `cases` says
+    which PSUs have a valid answer (both n_psus x k).
+    """
+
+    domains: pd.DataFrame
+    scores: Any
+    cases: Any
+
+
+def linearised(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None) -> Linearised:
+    """The `Linearised` domains of `cells` that have a valid answer."""
+    sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
+    wx = sums["sum_wx"].to_numpy(float)
+    estimate = sums["sum_wy"].to_numpy(float) / wx
+    scores = _scores(sums, numbered, design, calibrated, estimate, wx)
+    places = (numbered["psu_row"].to_numpy(), numbered["domain_number"].to_numpy())
+    cases = sparse.csc_array((np.ones(len(numbered)), places), shape=(len(design.psus), len(sums)))
+    spread = _spread(sums, estimate)
+    facts = {"estimate": estimate, "agree": _agree(spread, estimate), "simple": spread / sums["n"].to_numpy(float)}
+    frame = sums[[*_DOMAIN_KEY, "n"]].assign(**facts)
+    return Linearised(frame.reset_index(drop=True), scores, cases)
+
+
+def _spread(sums: pd.DataFrame, estimate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted variance of the linearised variable in each domain, with the domain's own weights."""
+    residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
+    w, wx = sums["sum_w"].to_numpy(float), sums["sum_wx"].to_numpy(float)
+    return np.asarray(residual.to_numpy() / w * (w / wx) ** 2, dtype=np.float64)
+
+
+def _agree(spread: NDArray[np.float64], estimate: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether all answers of a domain are the same, but for rounding."""
+    return np.asarray(spread <= 1e-12 * np.maximum(1.0, estimate**2), dtype=np.bool_)
+
+
 def domain_totals(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None) -> pd.DataFrame:
     """Weighted totals of y by domain: indicator, level, unit_id, domain, estimate, se (units of y x weight)."""
     sums, numbered = _domain_sums(cells, design)
@@ -236,7 +283,7 @@ def domain_estimates(
     """
     sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
     n, w, wx = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx"))
-    estimate = sums["sum_wy"].to_numpy() / wx
+    estimate = sums["sum_wy"].to_numpy(float) / wx
     if replicates is None:
         variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
     else:
@@ -248,9 +295,8 @@ def domain_estimates(
     if replicates is not None:
         df = np.minimum(df, replicates.scheme.count - 1)
 
-    residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
-    spread = residual.to_numpy() / w * (w / wx) ** 2
-    agree = spread <= 1e-12 * np.maximum(1.0, estimate**2)
+    spread = _spread(sums, estimate)
+    agree = _agree(spread, estimate)
     variance = np.where(agree, 0.0, variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         deff = variance / (spread / (n - 1))

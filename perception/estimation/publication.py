@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from perception.errors import InputError, Problem
 from perception.estimation.disclosure import domain_categories, withheld_cells
-from perception.schemas import LEVELS, TABLES, conform
+from perception.estimation.gaps import GAPS, gap_verdicts
+from perception.estimation.trends import GAP_PREFIX, trend_verdicts
+from perception.schemas import LEVELS, QUALITIES, TABLES, conform
 
 DISCLOSURE_REASONS = {
     "below_minimum_level": "not published for areas this small",
@@ -35,6 +37,8 @@ CAUTION_REASONS = {
     "rather_wide_interval": "rather uncertain",
     "rather_high_cv": "rather uncertain",
     "many_dont_know": "many did not know",
+    "part_not_published": "one of the numbers compared is not published",
+    "not_comparable": "the two waves do not compare",
 }
 REASONS = DISCLOSURE_REASONS | QUALITY_REASONS | CAUTION_REASONS
 """What each reason code says to a reader."""
@@ -266,3 +270,81 @@ def published_drivers(
     is_sensitive = pd.MultiIndex.from_frame(known[["wave", "driver"]]).isin(pd.MultiIndex.from_frame(sensitive))
     thin = is_sensitive & ~(known["n"].astype(float) * rarer >= rules.minimum_persons)
     return conform(known[enough & ~thin & ~known["sensitive"].astype(bool)], "published_drivers")
+
+
+def published_gaps(gaps: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    """Table `published_gaps`: of `subgroup_gaps`, those of which both groups are published in `published_estimates`.
+
+    q_value and verdict are made anew among the gaps that are published.
+    """
+    parts = []
+    for group in (0, 1):
+        domain = gaps["gap"].map({gap: pair[group] for gap, pair in GAPS.items()})
+        parts.append(gaps[["wave", "indicator", "level", "unit_id"]].assign(domain=domain, row=gaps.index))
+    frame = _with_quality(gaps, parts, published, indicators)
+    shown = frame["quality"] != "suppress"
+    numbers = ["estimate", "se", "low", "high", "p_value", "n_first", "n_second", "psus", "df"]
+    frame[numbers] = frame[numbers].where(shown)
+    judged = gap_verdicts(frame)
+    return conform(judged.assign(verdict=judged["verdict"].where(shown)), "published_gaps")
+
+
+def published_trends(
+    trends: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame, members: pd.DataFrame
+) -> pd.DataFrame:
+    """Table `published_trends`: of `trends`, the changes of which every part is published in `published_estimates`.
+
+    Parts are the estimates of both waves, of both groups for a gap, and of each district for a unit that is made of
+    several (`members`: wave, predecessor, side, unit_id, district_id). q_value and verdict are made anew among the
+    changes that are published; what does not compare has no numbers and keeps its verdict, with the why as note.
+    """
+    parts = []
+    for side, wave in (("before", "predecessor"), ("after", "wave")):
+        inside = members[members["side"] == side].assign(level="district").drop(columns="side")
+        keys = trends[["wave", "predecessor", "indicator", "level", "unit_id", "domain"]].assign(row=trends.index)
+        keys = keys.merge(inside, on=["wave", "predecessor", "level", "unit_id"], how="left")
+        keys = keys.assign(unit_id=keys["district_id"].fillna(keys["unit_id"]), wave=keys[wave])
+        gap = keys["domain"].str.startswith(GAP_PREFIX)
+        parts.append(keys[~gap])
+        for group in (0, 1):
+            domains = {GAP_PREFIX + name: pair[group] for name, pair in GAPS.items()}
+            parts.append(keys[gap].assign(domain=keys.loc[gap, "domain"].map(domains)))
+    frame = _with_quality(trends.rename(columns={"reason": "note"}), parts, published, indicators)
+    comparable = frame["verdict"] != "not_comparable"
+    frame["quality"] = frame["quality"].where(comparable, "suppress")
+    frame["reason"] = frame["reason"].where(comparable, "not_comparable")
+    shown = frame["quality"] != "suppress"
+    numbers = ["before", "after", "change", "se", "low", "high", "df", "p_value", "n_before", "n_after"]
+    frame[numbers] = frame[numbers].where(shown)
+    judged = trend_verdicts(frame, comparable)
+    return conform(judged.assign(verdict=judged["verdict"].where(shown | ~comparable)), "published_trends")
+
+
+def _with_quality(
+    frame: pd.DataFrame, parts: list[pd.DataFrame], published: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    """The rows with what `published` says of their parts: the worst quality and its reasons; and the indicator's facts.
+
+    Each of `parts` has the key of an estimate and `row`, an index label of `frame`. A part that is not in `published`
+    is suppressed.
+    """
+    key = ["wave", "indicator", "level", "unit_id", "domain"]
+    direct = published.loc[published["method"] == "direct", [*key, "quality", "reason"]]
+    found = pd.concat([part[[*key, "row"]] for part in parts], ignore_index=True).drop_duplicates()
+    found = found.merge(direct, on=key, how="left", validate="m:1")
+    found["reason"] = found["reason"].where(found["quality"].notna(), "part_not_published")
+    found["rank"] = found["quality"].fillna("suppress").map(QUALITIES.index)
+    worst = found.groupby("row")["rank"].max().reindex(frame.index)
+    decisive = found[(found["rank"] == found["row"].map(worst)) & found["reason"].notna()]
+    decisive = decisive[["row", "reason"]].drop_duplicates()
+    codes = decisive.assign(reason=decisive["reason"].str.split(";")).explode("reason")[["row", "reason"]]
+    reasons = codes.drop_duplicates().groupby("row")["reason"].agg(";".join).reindex(frame.index)
+    facts = indicators[["wave", "indicator", "higher_is_better"]]
+    waves = [name for name in ("wave", "predecessor") if name in frame]
+    known = frame[["wave", "indicator"]].merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
+    return frame.assign(
+        quality=worst.map(dict(enumerate(QUALITIES))),
+        reason=reasons,
+        simulated=frame[waves].isin(set(indicators.loc[indicators["simulated"], "wave"])).any(axis=1),
+        higher_is_better=known["higher_is_better"].to_numpy(),
+    )

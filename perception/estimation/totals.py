@@ -22,7 +22,7 @@ from perception.intake.instrument import Indicator, Instrument
 from perception.intake.wave_file import Wave
 from perception.schemas import TABLES, conform
 
-CELL = ("district_id", "sex", "urban", "age_group", "stratum", "psu")
+CELL = ("district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu")
 _COUNTS = ("n", "n_positive", "n_dont_know", "n_refused")
 _SUMS = ("sum_w", "sum_w2", "sum_wx", "sum_wy", "sum_wx2", "sum_wxy", "sum_wy2")
 _UNCALIBRATED_SUMS = ("sum_dx", "sum_dy")

@@ -150,7 +150,8 @@ class SampleDesign(Declaration):
     `weight` is the producer's; a wave that builds its own declares `weighting` instead.
 
     `single_psu` says what happens to a stratum with one PSU, `empty_psus` whether a sampled PSU in which nobody
-    completed an interview counts in its stratum's number of PSUs.
+    completed an interview counts in its stratum's number of PSUs. `shared_psus`: PSUs of the predecessor were visited
+    again and have the same ids in both waves.
 
     `population_psus` is a column with the number of PSUs that the row's stratum has in the population; without it
     variances are those of sampling with replacement. `replicates` are the producer's replicate weights: variances are
@@ -166,6 +167,7 @@ class SampleDesign(Declaration):
     empty_psus: Literal["count", "leave_out"] = "count"
     population_psus: str | None = None
     replicates: Replicates | None = None
+    shared_psus: bool = False
 
 
 class Place(Declaration):
@@ -482,6 +484,8 @@ class Wave(Declaration):
             )
         if self.comparability and self.predecessor is None:
             raise ValueError("`comparability` says how the wave compares with its `predecessor`. Name that wave.")
+        if self.design.shared_psus and self.predecessor is None:
+            raise ValueError("`design.shared_psus` says that PSUs are the `predecessor`'s. Name that wave.")
         return self
 
     @model_validator(mode="after")
