@@ -20,6 +20,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/intake.py
+	$(BIN)/python benchmarks/speed.py
 
 ui: $(VENV)/installed
 	$(BIN)/perception ui

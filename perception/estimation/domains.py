@@ -61,38 +61,59 @@ def _by_domain(
     """Sums of columns of `frame` by `key`, level, unit_id and domain.
 
     A row that lacks a dimension is in none of its domains. Districts are put together where `units` names the unit of a
-    coarser map that each lies in (`common_id`). Groups are formed from numbers instead of texts: several
-    times faster than twenty groupings by five text columns.
+    coarser map that each lies in (`common_id`). Groups are formed from numbers instead of texts, and coarser units from
+    the sums of districts: several times faster than twenty groupings by five text columns.
     """
     columns = [column for column in UNIT_COLUMNS.values() if column]
-    known = units[[*columns, *(["common_id"] if "common_id" in units else [])]]
-    placed = frame.merge(known, on="district_id", how="left", validate="m:1").assign(all="all")
+    names = dict.fromkeys([*key, *(name for group in dimensions for name in group)])
+    coded = {name: pd.factorize(frame[name]) for name in names}
+    labels = {name: np.asarray(found, dtype=object) for name, (_, found) in coded.items()}
+    district, districts = pd.factorize(frame["district_id"])
+    placed = pd.DataFrame({"district_id": districts}).merge(
+        units[[*columns, *(["common_id"] if "common_id" in units else [])]].astype({"district_id": districts.dtype}),
+        on="district_id",
+        how="left",
+        validate="m:1",
+    )
     if "common_id" in units:
         placed["district_id"] = placed["common_id"]
-    names = dict.fromkeys([*key, *columns, "all", *(name for group in dimensions for name in group)])
-    coded = {name: pd.factorize(placed[name]) for name in names}
-    values = placed[summed].to_numpy(float)
+    unit_codes = {
+        level: pd.factorize(placed.assign(all="all")[column or "all"]) for level, column in UNIT_COLUMNS.items()
+    }
+    values = frame[summed].to_numpy(float)
     places: list[tuple[str, str, str]] = []
     sums, keys, numbers = [], [], []
-    for group, (level, column) in product(dimensions, UNIT_COLUMNS.items()):
-        by = [*key, column or "all", *group]
-        shape = tuple(len(coded[name][1]) for name in by)
-        complete = np.all([coded[name][0] >= 0 for name in by], axis=0)
-        if not complete.any():
+    for group in dimensions:
+        by = [*key, *group]
+        shape = tuple(len(labels[name]) for name in by)
+        known = np.all([district >= 0, *(coded[name][0] >= 0 for name in by)], axis=0)
+        if not known.any():
             continue
-        number, found = pd.factorize(np.ravel_multi_index([coded[name][0][complete] for name in by], shape))
-        membership = sparse.csr_array((np.ones(len(number)), (number, np.arange(len(number)))))
-        sums.append(membership @ values[complete])
-        codes = np.unravel_index(found, shape)
-        keys.append(codes[: len(key)])
-        numbers.append(np.ravel_multi_index(codes[len(key) :], shape[len(key) :]) + len(places))
-        for unit, *categories in product(*(coded[name][1] for name in by[len(key) :])):
-            domain = ",".join(map("=".join, zip(group, categories, strict=True)))
-            places.append((level, unit, domain or "all"))
-    table = pd.DataFrame(places, columns=_DOMAIN_KEY[1:], dtype="str").take(np.concatenate(numbers))
+        combined = np.ravel_multi_index([coded[name][0][known] for name in by], shape)
+        number, found = pd.factorize(combined * len(districts) + district[known])
+        combination, home = np.divmod(found, len(districts))
+        finest = _summed(number, values[known], len(found))
+        domains = [",".join(map("=".join, zip(group, c, strict=True))) for c in product(*(labels[n] for n in group))]
+        for level, (unit, units_found) in unit_codes.items():
+            inside = unit[home] >= 0
+            number, found = pd.factorize(combination[inside] * len(units_found) + unit[home][inside])
+            # A PSU in one district only is a group of its own at every level.
+            sums.append(finest[inside] if len(found) == len(number) else _summed(number, finest[inside], len(found)))
+            codes = np.unravel_index(found // len(units_found), shape)
+            keys.append(codes[: len(key)])
+            domain = np.ravel_multi_index(codes[len(key) :], shape[len(key) :]) if group else 0
+            numbers.append(found % len(units_found) * len(domains) + domain + len(places))
+            places += [(level, u, d or "all") for u in units_found for d in domains]
+    table = pd.DataFrame(places, columns=_DOMAIN_KEY[1:], dtype="str").astype("category").take(np.concatenate(numbers))
     for name, codes in zip(key, np.concatenate(keys, axis=1), strict=True):
         table[name] = pd.Categorical.from_codes(codes, coded[name][1])
-    return table.reset_index(drop=True).join(pd.DataFrame(np.vstack(sums), columns=summed))
+    return table.reset_index(drop=True).join(pd.DataFrame(np.vstack(sums), columns=summed, copy=False))
+
+
+def _summed(number: NDArray[Any], values: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    """Sums of the rows of `values` that have the same number, 0 to `groups` - 1."""
+    membership = sparse.csc_array((np.ones(len(number)), number, np.arange(len(number) + 1)), (groups, len(number)))
+    return np.asarray(membership @ values)
 
 
 @dataclass(frozen=True)
@@ -127,11 +148,13 @@ def calibrated_cells(
     units: pd.DataFrame,
     design: Design,
     domain_units: pd.DataFrame | None = None,
+    dimensions: Dimensions | None = None,
 ) -> CalibratedCells:
     """What `domain_estimates` needs to know about weights raked to the margins `rake` (each a list of columns).
 
     `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts;
-    `domain_units` are given where domains are formed by another map than the wave's own.
+    `domain_units` are given where domains are formed by another map than the wave's own; `dimensions` are those of the
+    domains to be estimated, as for `domain_cells`.
     """
     placed = calibration_totals.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
@@ -143,8 +166,8 @@ def calibrated_cells(
     psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])[placed["psu"]]
     fitted = calibration(design, psu_rows, placed["sum_w"], placed["sum_d"], auxiliaries[cell.to_numpy()])
     known = cells[[*_BACKGROUND, "cell"]].assign(rows=1)
-    shown = units if domain_units is None else domain_units
-    places = _by_domain(known, shown, domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
+    shown, groups = units if domain_units is None else domain_units, dimensions or domain_dimensions(totals)
+    places = _by_domain(known, shown, groups, ["cell"], ["rows"]).astype({"cell": int})
     sums = totals.merge(known, on=_BACKGROUND, validate="m:1")
     sums = sums.groupby(["indicator", "cell"], sort=False)[["sum_dx", "sum_dy"]].sum().reset_index()
     return CalibratedCells(fitted, auxiliaries, known.drop(columns="rows"), places.drop(columns="rows"), sums)
@@ -152,18 +175,24 @@ def calibrated_cells(
 
 def _domain_sums(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sums of each domain with its key, and the cells with their domain's number and their PSU's row."""
-    psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])
-    cells = cells.assign(
-        domain_number=cells.groupby(_DOMAIN_KEY, sort=False).ngroup(), psu_row=psu_rows.reindex(cells["psu"]).to_numpy()
-    )
-    if cells["psu_row"].isna().any():
-        raise KeyError(
-            f"PSUs that the design does not list: {cells.loc[cells['psu_row'].isna(), 'psu'].unique()[:5].tolist()}"
-        )
-    grouped = cells.groupby("domain_number")
-    sums = grouped[_SUMMED].sum()
-    sums[_DOMAIN_KEY] = grouped[_DOMAIN_KEY].first()
-    return sums, cells.astype({"psu_row": int})
+    psu, psus = pd.factorize(cells["psu"])
+    psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"]).reindex(psus)
+    if psu_rows.isna().any():
+        raise KeyError(f"PSUs that the design does not list: {list(psu_rows.index[psu_rows.isna()][:5])}")
+    number, keys = _domain_numbers(cells)
+    sums = pd.DataFrame(_summed(number, cells[_SUMMED].to_numpy(float), len(keys)), columns=_SUMMED, copy=False)
+    rows = psu_rows.to_numpy(int)[psu]
+    return sums.join(keys), cells.assign(domain_number=number, psu_row=rows)
+
+
+def _domain_numbers(cells: pd.DataFrame) -> tuple[NDArray[np.intp], pd.DataFrame]:
+    """The number of the domain of each cell, and the keys of the domains in that order."""
+    coded = [pd.factorize(cells[name]) for name in _DOMAIN_KEY]
+    shape = tuple(len(found) for _, found in coded)
+    number, first = pd.factorize(np.ravel_multi_index([codes for codes, _ in coded], shape))
+    places = zip(_DOMAIN_KEY, coded, np.unravel_index(first, shape), strict=True)
+    keys = {name: pd.Series(np.asarray(found, dtype=object)[code], dtype="str") for name, (_, found), code in places}
+    return number, pd.DataFrame(keys)
 
 
 def _scores(
@@ -289,9 +318,10 @@ def domain_estimates(
     else:
         variance = replicates.variances(sums[_DOMAIN_KEY], estimate)
 
-    strata = numbered.assign(stratum=design.stratum_codes[numbered["psu_row"]]).groupby("domain_number")
-    psus = strata["psu_row"].nunique().to_numpy()
-    df = psus - strata["stratum"].nunique().to_numpy()
+    domain, strata = numbered["domain_number"].to_numpy(), design.stratum_codes[numbered["psu_row"]]
+    psus = np.bincount(domain, minlength=len(sums))
+    pairs = pd.unique(domain * len(design.stratum_sizes) + strata)
+    df = psus - np.bincount(pairs // len(design.stratum_sizes), minlength=len(sums))
     if replicates is not None:
         df = np.minimum(df, replicates.scheme.count - 1)
 
@@ -337,11 +367,10 @@ def _pooled_deff(frame: pd.DataFrame) -> pd.Series:
 
 
 def _nonresponse(cells: pd.DataFrame) -> pd.DataFrame:
-    counts = cells.groupby(_DOMAIN_KEY, sort=False)[["n", "n_dont_know", "n_refused"]].sum()
-    asked = counts.sum(axis=1)
-    return pd.DataFrame(
-        {"dont_know_share": counts["n_dont_know"] / asked, "refused_share": counts["n_refused"] / asked}
-    )
+    number, keys = _domain_numbers(cells)
+    counts = _summed(number, cells[["n", "n_dont_know", "n_refused"]].to_numpy(float), len(keys))
+    shares = counts[:, 1:] / counts.sum(axis=1, keepdims=True)
+    return pd.DataFrame(shares, pd.MultiIndex.from_frame(keys), ["dont_know_share", "refused_share"])
 
 
 def district_estimates(
@@ -353,18 +382,21 @@ def district_estimates(
     rake: Sequence[Sequence[str]] = (),
     replicate_totals: pd.DataFrame | None = None,
     scheme: Scheme | None = None,
+    dimensions: Dimensions | None = None,
 ) -> pd.DataFrame:
     """Shares and means of table `district_estimates` of one wave, from `psu_totals`, PSUs, districts and indicators.
 
-    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml, replicate
-    weights with its `replicate_totals` and the `scheme` of their variance. Indicators are estimated one after another,
-    which keeps memory at that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
+    `dimensions` are crosses of columns of `totals`, those of `domain_dimensions` when not given: any other cross of
+    sex, urban, age_group and wealth comes from the same totals, without a look at respondents. Weights that were raked
+    come with the wave's `calibration_totals` and the margins `rake` of its wave.yml, replicate weights with its
+    `replicate_totals` and the `scheme` of their variance. Indicators are estimated one by one, which keeps memory at
+    that of one (39 of them, 1300 domains, 3000 PSUs: 0.3 GB).
     """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
-    design, dimensions = design_from_psus(design_psus), domain_dimensions(totals)
+    design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
     calibrated = None
     if calibration_totals is not None and len(calibration_totals):
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
+        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions=dimensions)
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
     estimates = []
     for indicator, part in answered.groupby("indicator"):

@@ -55,11 +55,14 @@ def intervals(frame: pd.DataFrame, share: NDArray[np.bool_], confidence: float =
     degrees = frame["df"].to_numpy(float, na_value=np.nan)
     df = np.where(degrees < 1, np.nan, degrees)
     few = share & ((np.minimum(n_eff * estimate, n_eff * (1 - estimate)) < FEW_EXPECTED) | (se == 0))
-    p = np.where(share, estimate, 0.5)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        logit = logit_interval(p, se, df, confidence)
-        exact = korn_graubard_interval(p, n, n_eff, df, confidence)
-    symmetric = t_interval(estimate, se, df, confidence)
-    low, high = (np.select([few, share], [exact[end], logit[end]], symmetric[end]) for end in (0, 1))
     method = np.select([few, share], ["korn_graubard", "logit"], "t")
+    low, high = np.full(len(frame), np.nan), np.full(len(frame), np.nan)
+    # Each formula only for its own rows: the inverse beta function costs more than the estimates themselves.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows = method == "korn_graubard"
+        low[rows], high[rows] = korn_graubard_interval(estimate[rows], n[rows], n_eff[rows], df[rows], confidence)
+        rows = method == "logit"
+        low[rows], high[rows] = logit_interval(estimate[rows], se[rows], df[rows], confidence)
+    rows = method == "t"
+    low[rows], high[rows] = t_interval(estimate[rows], se[rows], df[rows], confidence)
     return pd.DataFrame({"low": low, "high": high, "interval": method}, index=frame.index)

@@ -86,7 +86,7 @@ def _estimates(model: RoundModel) -> pd.DataFrame:
 def round_models(
     estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame, units: Mapping[str, pd.DataFrame]
 ) -> Iterator[RoundModel]:
-    """The area model of every indicator that may be published for districts, round by round.
+    """The area model of every share and mean that may be published for districts, round by round.
 
     Each model has its own random numbers, seeded by what it is of, so that it is the same whoever asks for it.
     """
@@ -94,7 +94,7 @@ def round_models(
     rows = rows.merge(waves[["wave", *ROUND, "vintage", "first_day"]], on="wave", validate="m:1")
     facts = indicators[["wave", "indicator", "kind", "minimum_level"]]
     rows = rows.merge(facts, on=["wave", "indicator"], validate="m:1")
-    rows = rows[rows["minimum_level"] == LEVELS[0]]
+    rows = rows[(rows["minimum_level"] == LEVELS[0]) & rows["kind"].isin(["share", "mean"])]
     for place, group in rows.groupby([*ROUND, "indicator"], sort=True):
         key = dict(zip([*ROUND, "indicator"], place, strict=True))
         frame = _all_districts(group, units)

@@ -16,6 +16,7 @@ import duckdb
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from perception.intake.declarations import REASON_SUFFIX, REASONS
 from perception.intake.instrument import Indicator, Instrument
@@ -30,13 +31,17 @@ _UNCALIBRATED_SUMS = ("sum_dx", "sum_dy")
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is summed: who has a valid answer, numerator y, denominator x (1 when None), who did not know or refused."""
+    """What is summed: who has a valid answer, numerator y, denominator x (1 when None), who did not know or refused.
+
+    `binary` promises that y is 0 or 1, which spares sums.
+    """
 
     valid: nw.Expr
     y: nw.Expr
     x: nw.Expr | None = None
     dont_know: nw.Expr | None = None
     refused: nw.Expr | None = None
+    binary: bool = False
 
 
 def indicator_quantity(indicator: Indicator) -> Quantity:
@@ -55,15 +60,18 @@ def indicator_quantity(indicator: Indicator) -> Quantity:
         answers = [nw.col(question) for question in indicator.questions]
         positive = reduce(or_, [answer.is_in(indicator.positive) for answer in answers])
         answered = [~answer.is_in(REASONS) & ~answer.is_null() for answer in answers]
-        complete = reduce(and_, [a | (answer == "not_asked") for a, answer in zip(answered, answers, strict=True)])
-        valid = positive | (complete & reduce(or_, answered))
+        if len(answers) == 1:
+            valid = answered[0]
+        else:
+            complete = reduce(and_, [a | (answer == "not_asked") for a, answer in zip(answered, answers, strict=True)])
+            valid = positive | (complete & reduce(or_, answered))
         y = nw.when(positive).then(1.0).otherwise(0.0)
         dont_know = ~valid & reduce(or_, [answer == "dont_know" for answer in answers])
         refused = ~valid & ~dont_know & reduce(or_, [answer == "refused" for answer in answers])
     if indicator.universe is not None:
         member = nw.col(indicator.universe.question).is_in(indicator.universe.answers)
         valid, dont_know, refused = valid & member, dont_know & member, refused & member
-    return Quantity(valid, y, None, dont_know, refused)
+    return Quantity(valid, y, None, dont_know, refused, binary=indicator.kind == "share")
 
 
 def totals(
@@ -79,55 +87,83 @@ def totals(
     `by`, and n, n_positive, n_dont_know, n_refused, sum_w, sum_w2, sum_wx, sum_wy, sum_wx2, sum_wxy, sum_wy2; sum_dx
     and sum_dy are sums with the weight before calibration, null when there is no such column.
     """
+    keys, numbers = list(by), range(len(quantities))
     table = nw.from_native(frame).lazy()
-    w, one = nw.col(weight).cast(nw.Float64), nw.lit(1)
-    terms: dict[str, nw.Expr] = {}
-
-    def add(number: int, name: str, condition: nw.Expr | None, value: nw.Expr) -> None:
-        if condition is not None:
-            terms[f"{number}:{name}"] = nw.when(condition).then(value).otherwise(nw.lit(0))
-
+    # Three steps, because engines do not see that terms share a condition: each condition once, products, plain sums
+    # (engines without expressions inside aggregations run the same code).
+    w = nw.col(weight).cast(nw.Float64)
+    masks: dict[str, nw.Expr] = {"w": w, "w2": w * w}
+    if uncalibrated is not None:
+        masks["d"] = nw.col(uncalibrated).cast(nw.Float64)
     for number, quantity in enumerate(quantities.values()):
-        valid, y = quantity.valid, quantity.y.cast(nw.Float64)
-        add(number, "n", valid, one)
-        add(number, "n_positive", valid & (y == 1.0), one)
-        add(number, "n_dont_know", quantity.dont_know, one)
-        add(number, "n_refused", quantity.refused, one)
-        add(number, "sum_w", valid, w)
-        add(number, "sum_w2", valid, w * w)
-        add(number, "sum_wy", valid, w * y)
-        add(number, "sum_wy2", valid, w * y * y)
-        if quantity.x is not None:
-            x = quantity.x.cast(nw.Float64)
-            add(number, "sum_wx", valid, w * x)
-            add(number, "sum_wx2", valid, w * x * x)
-            add(number, "sum_wxy", valid, w * x * y)
-        if uncalibrated is not None:
-            d = nw.col(uncalibrated).cast(nw.Float64)
-            add(number, "sum_dx", valid, d if quantity.x is None else d * quantity.x.cast(nw.Float64))
-            add(number, "sum_dy", valid, d * y)
-    # Terms first, plain sums after: engines without expressions inside aggregations then run the same code.
-    summed = table.select(*by, **terms).group_by(*by).agg(*(nw.col(name).sum() for name in terms))
-    wide: pd.DataFrame = summed.collect("pandas").to_native()
-    long = [_one_indicator(wide, number, name, list(by)) for number, name in enumerate(quantities)]
-    return pd.concat(long, ignore_index=True).sort_values(["indicator", *by], ignore_index=True)
+        masks |= {f"{number}:{name}": masked for name, masked in _masks(quantity).items()}
+    masked = table.select(*keys, **masks)
+    terms: dict[str, nw.Expr] = {}
+    for number, quantity in enumerate(quantities.values()):
+        made = _terms(quantity, f"{number}:", uncalibrated is not None)
+        terms |= {f"{number}:{name}": term for name, term in made.items()}
+    summed = masked.select(*keys, **terms).group_by(*keys).agg(*(nw.col(name).sum() for name in terms))
+    wide: pd.DataFrame = summed.collect("pandas").to_native().sort_values(keys, ignore_index=True)
+    parts = {name: _one_indicator(wide, f"{number}:") for number, name in zip(numbers, quantities, strict=True)}
+    places = {name: np.flatnonzero(part["n"] + part["n_dont_know"] + part["n_refused"]) for name, part in parts.items()}
+    order = sorted(quantities)
+    # Texts are taken once for all indicators: sorting and joining hundreds of thousands of them takes seconds.
+    long = wide[keys].take(np.concatenate([places[name] for name in order])).reset_index(drop=True)
+    sizes = [len(places[name]) for name in order]
+    long.insert(0, "indicator", pd.Series(np.repeat(np.array(order, dtype=object), sizes), dtype="str"))
+    sums = {
+        column: np.concatenate([parts[name][column][places[name]] for name in order])
+        for column in (*_COUNTS, *_SUMS, *_UNCALIBRATED_SUMS)
+    }
+    return long.assign(**sums)
 
 
-def _one_indicator(wide: pd.DataFrame, number: int, name: str, by: list[str]) -> pd.DataFrame:
-    prefix = f"{number}:"
-    part = wide[[*by, *(c for c in wide.columns if c.startswith(prefix))]].rename(
-        columns=lambda c: c.removeprefix(prefix)
-    )
-    for count in ("n_dont_know", "n_refused"):
-        if count not in part:
-            part[count] = 0
-    if "sum_wx" not in part:
-        part = part.assign(sum_wx=part["sum_w"], sum_wx2=part["sum_w"], sum_wxy=part["sum_wy"])
-    if "sum_dx" not in part:
-        part = part.assign(sum_dx=np.nan, sum_dy=np.nan)
-    part = part[(part["n"] + part["n_dont_know"] + part["n_refused"]) > 0]
-    part.insert(0, "indicator", name)
-    return part[["indicator", *by, *_COUNTS, *_SUMS, *_UNCALIBRATED_SUMS]]
+def _masks(quantity: Quantity) -> dict[str, nw.Expr]:
+    """v, y and x: 1, numerator and denominator of a valid answer, 0 of another; r and k: 1 of refused, don't know."""
+
+    def where(condition: nw.Expr, value: nw.Expr) -> nw.Expr:
+        return nw.when(condition).then(value).otherwise(nw.lit(0.0))
+
+    one, y = nw.lit(1.0), quantity.y.cast(nw.Float64)
+    masks = {"v": where(quantity.valid, one), "y": where(quantity.valid, y)}
+    if quantity.x is not None:
+        masks["x"] = where(quantity.valid, quantity.x.cast(nw.Float64))
+    if quantity.dont_know is not None:
+        masks["k"] = where(quantity.dont_know, one)
+    if quantity.refused is not None:
+        masks["r"] = where(quantity.refused, one)
+    return masks
+
+
+def _terms(quantity: Quantity, prefix: str, calibrated: bool) -> dict[str, nw.Expr]:
+    """What is summed of a quantity, from its masks; sums that equal another one are left out."""
+    w, w2, v, y = (nw.col(name) for name in ("w", "w2", f"{prefix}v", f"{prefix}y"))
+    x = v if quantity.x is None else nw.col(f"{prefix}x")
+    terms = {"n": v, "sum_w": v * w, "sum_w2": v * w2, "sum_wy": y * w}
+    if quantity.dont_know is not None:
+        terms["n_dont_know"] = nw.col(f"{prefix}k")
+    if quantity.refused is not None:
+        terms["n_refused"] = nw.col(f"{prefix}r")
+    if quantity.binary:
+        terms["n_positive"] = y
+    else:
+        terms["n_positive"] = nw.when(y == 1.0).then(nw.lit(1.0)).otherwise(nw.lit(0.0))
+        terms["sum_wy2"] = y * w * y
+    if quantity.x is not None:
+        terms |= {"sum_wx": x * w, "sum_wx2": x * w * x, "sum_wxy": x * w * y}
+    if calibrated:
+        terms |= {"sum_dx": x * nw.col("d"), "sum_dy": y * nw.col("d")}
+    return terms
+
+
+def _one_indicator(wide: pd.DataFrame, prefix: str) -> dict[str, NDArray[Any]]:
+    """All sums of an indicator, by group; those that were left out are taken from their equals."""
+    found = {c.removeprefix(prefix): wide[c].to_numpy(float) for c in wide.columns if c.startswith(prefix)}
+    nothing = np.zeros(len(wide))
+    sums = {"n_dont_know": nothing, "n_refused": nothing, "sum_wy2": found["sum_wy"]}
+    sums |= {"sum_wx": found["sum_w"], "sum_wx2": found["sum_w"], "sum_wxy": found["sum_wy"]}
+    sums |= {name: np.full(len(wide), np.nan) for name in _UNCALIBRATED_SUMS} | found
+    return sums | {name: sums[name].astype(np.int64) for name in _COUNTS}
 
 
 def psu_totals(responses: Path, instrument: Instrument) -> pd.DataFrame:
