@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 
 from perception.errors import InputError
+from perception.estimation.contrasts import contrasts, difference_matrix
 from perception.estimation.design import assign_variance_strata, design_from_psus
 from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
@@ -123,6 +124,22 @@ def test_known_numbers_of_psus_take_the_part_that_was_drawn_off_the_variance() -
     joined = variance([None, None, 4, 5, 5, None, None], "aaxyycc")
     assert joined == pytest.approx(apart[0] + (1 - 3 / 9) * apart[1] + apart[2])
     assert variance([None, None, 4, None, None, None, None], "aaxyycc") == pytest.approx(sum(apart))
+
+
+def test_contrasts_by_hand() -> None:
+    estimates, covariance = [0.5, 0.2, 0.4], [[4.0, 1.0, 0.0], [1.0, 9.0, 0.0], [0.0, 0.0, 1.0]]
+    found = contrasts(estimates, covariance, [[1, -1, 0], [0.5, 0.5, -1]], [10, 0])
+    assert found["estimate"].tolist() == pytest.approx([0.3, -0.05])
+    assert found.loc[0, "se"] == pytest.approx(np.sqrt(4 + 9 - 2 * 1))
+    assert found.loc[0, "high"] == pytest.approx(0.3 + stats.t.ppf(0.975, 10) * np.sqrt(11))
+    assert found.loc[1, ["se", "low", "high"]].isna().all()  # no degree of freedom
+    with pytest.raises(ValueError, match="of 3 estimates"):
+        contrasts(estimates, covariance, [1, -1], 10)
+    rows = pd.DataFrame({"unit_id": ["a", "a", "b"], "domain": ["sex=female", "sex=male", "all"]})
+    matrix = difference_matrix(rows, [({"unit_id": "b"}, {"unit_id": "a", "domain": "sex=male"})])
+    assert matrix.tolist() == [[0, -1, 1]]
+    with pytest.raises(KeyError, match="names 2 estimates"):
+        difference_matrix(rows, [({"unit_id": "a"}, {"unit_id": "b"})])
 
 
 def test_psus_that_were_never_sampled_are_named() -> None:

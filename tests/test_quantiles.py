@@ -90,8 +90,7 @@ def test_interpolation_between_round_numbers() -> None:
 @pytest.mark.parametrize("key", list(DESIGNS))
 def test_quantiles_intervals_and_errors_are_those_of_r(key: str, shared_golden: Path) -> None:
     sample = Sample(shared_golden, key)
-    own = sample.frame.drop(columns="province_id")
-    people = people_of(own, y=sample.frame["api00"])
+    people = people_of(sample.frame, y=sample.frame["api00"])
     for golden in sample.golden["quantile"]:
         found = domain_quantiles(people, float(golden["_row"]), ONE_UNIT, sample.design, [()], around_attained=True)
         row = found[found["level"] == "all"].iloc[0]
@@ -104,11 +103,12 @@ def test_intervals_from_p_by_hand() -> None:
     frame = pd.DataFrame({"district_id": "one", "psu": [str(n) for n in range(20)], "weight": 1.0, "y": range(1, 21)})
     design = design_from_psus(frame[["psu"]].assign(variance_stratum="s"))
     row = domain_quantiles(people_of(frame), 0.5, ONE_UNIT, design, [()]).iloc[0]
-    margin = stats.t.ppf(0.975, 19) * np.sqrt(0.25 / 19)
-    assert (row["low"], row["high"]) == (np.ceil(20 * (0.5 - margin)), np.ceil(20 * (0.5 + margin)))
+    # 9 of 20 lie below 10, and 10 at or below it.
+    down, up = (stats.t.ppf(0.975, 19) * np.sqrt(part * (1 - part) / 19) for part in (0.45, 0.5))
+    assert (row["low"], row["high"]) == (np.ceil(20 * (0.5 - down)), np.ceil(20 * (0.5 + up)))
     # Interpolated, the value at a share is twenty times it: a little more than from one of these values to another.
-    assert row["high"] - row["low"] < 40 * margin
-    assert row["se"] == pytest.approx(20 * np.sqrt(0.25 / 19))
+    assert row["high"] - row["low"] < 20 * (down + up)
+    assert row["se"] == pytest.approx(20 * (down + up) / (2 * stats.t.ppf(0.975, 19)))
     assert (row["estimate"], row["df"], row["n"], row["interval"]) == (10, 19, 20, "woodruff")
     assert row["cv"] == pytest.approx(row["se"] / 10)
     assert row["deff"] == pytest.approx(1)
@@ -120,6 +120,21 @@ def test_an_end_beyond_the_sample_is_null() -> None:
     row = domain_quantiles(people_of(frame), 0.5, ONE_UNIT, design, [()]).iloc[0]
     assert row["estimate"] == 2
     assert row[["low", "high", "se"]].isna().all()
+
+
+def test_either_end_has_its_own_margin() -> None:
+    """All four PSUs have the same share up to the median, 45, but from none to all of it at 40 already."""
+    frame = pd.DataFrame({"district_id": "one", "psu": np.repeat(list("abcd"), 10), "weight": 1.0})
+    frame["y"] = np.concatenate([np.repeat([40, 45, 60], [at_40, 6 - at_40, 4]) for at_40 in (6, 6, 0, 0)])
+    design = design_from_psus(frame[["psu"]].drop_duplicates().assign(variance_stratum="s"))
+    row = domain_quantiles(people_of(frame), 0.5, ONE_UNIT, design, [()]).iloc[0]
+    assert (row["estimate"], row["high"]) == (45, 45)
+    # Below 45 is 30 %, give or take 3.18 times 17 points: the lower end lies outside the sample.
+    assert np.isnan(row["low"])
+    frame["y"] = np.concatenate([np.repeat([40, 45, 60], [at_40, 6 - at_40, 4]) for at_40 in (5, 4, 4, 3)])
+    row = domain_quantiles(people_of(frame), 0.5, ONE_UNIT, design, [()]).iloc[0]
+    assert (row["low"], row["estimate"], row["high"]) == (40, 45, 45)  # 50 less 3.18 times 4.1 is below 40 %
+    assert row["se"] > 0
 
 
 def heaped(rng: np.random.Generator, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -172,10 +187,11 @@ def test_domains_agree_with_a_direct_implementation(seed: int, tmp_path: Path) -
         if df < 1:
             assert np.isnan(row["se"])
             continue
-        variance = direct_covariance([direct_scores(frame, member, below, psus)], psus)[0, 0]
-        if below[valid].nunique() == 1:
-            variance = 0.0
-        for end, name in ((-1, "low"), (1, "high")):
+        strictly = (frame["step"] < median).astype(float).where(frame["step"].notna())
+        for end, name, part in ((-1, "low", strictly), (1, "high", below)):
+            variance = direct_covariance([direct_scores(frame, member, part, psus)], psus)[0, 0]
+            if part[valid].nunique() == 1:
+                variance = 0.0
             share = 0.5 + end * stats.t.ppf(0.975, df) * np.sqrt(variance)
             if not 0 <= share <= 1:
                 assert np.isnan(row[name])

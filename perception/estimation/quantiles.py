@@ -118,13 +118,15 @@ def domain_quantiles(
     dont_know, refused (bool); uncalibrated_weight for `calibrated` weights, replicate weights for a `scheme`.
 
     Interval: p plus and minus the margin (t) of the share at or below the quantile, read off the distribution at both
-    ends (Woodruff 1952). An end beyond 0 or 1 is null, and so is then se: the interval's length over twice the t
-    quantile, or what it would be with the distribution interpolated, if that is more (waits are told in quarters of an
-    hour, and both ends may be the same one). deff and n_eff are those of the share.
+    ends (Woodruff 1952); for the lower end the margin is that of the share strictly below it, so that with answers in
+    round numbers both ends say whether the next number can be the quantile. An end beyond 0 or 1 is null, and so is
+    then se: the interval's length over twice the t quantile, or what it would be with the distribution interpolated, if
+    that is more (both ends may be the same round number). deff and n_eff are those of the share at or below.
 
     `around_attained` does as R survey's svyquantile with interval.type="mean": it starts from the share attained
-    instead of p and does not interpolate. Without ties that is the same. Of waits in quarters of an hour the share
-    attained is far above p, and intervals meant to cover 95 % covered 63 to 70 % in a simulation, those from p 98 %.
+    instead of p, with one margin, and does not interpolate. Without ties that is nearly the same. Of waits in quarters
+    of an hour the share attained is far above p, and intervals meant to cover 95 % covered 63 to 70 % in a simulation,
+    those from p 98 %.
     """
     placed = people.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
@@ -155,40 +157,63 @@ def _quantiles_of(
     counted = inside[inside["answered"]].assign(code=domain[inside["answered"].to_numpy()])
     if counted.empty:
         return names.iloc[:0]
-    there, code = np.unique(counted["code"], return_inverse=True)  # domains with a valid answer
+    _, code = np.unique(counted["code"], return_inverse=True)  # domains with a valid answer
     spread = distribution(code, counted["y"], counted["weight"])
     quantile = spread.quantile(p)
-    below = (counted["y"].to_numpy(float) <= quantile[code]).astype(float)
+    y = counted["y"].to_numpy(float)
 
-    indicator = str(placed["indicator"].iloc[0])
-    cells = _cells(inside.assign(code=domain), counted["code"], below).join(names, on="code")
-    domains = names.loc[there].reset_index(drop=True)
-    replicates = None
-    if calibrated is not None:
-        sums = _calibration_sums(counted, below, calibrated).join(names, on="code").drop(columns="code")
-        calibrated = replace(calibrated, sums=sums.assign(indicator=indicator))
-    if scheme is not None:
-        weights = counted[replicate_columns(list(counted.columns))].to_numpy(float)
-        sums_of = [grouped_sums(code, len(there), y, weights) for y in (np.ones(len(code)), below)]
-        key = domains.assign(indicator=indicator)[["indicator", *names.columns]]
-        replicates = ReplicateSums(scheme, key, *sums_of)
-    shares = domain_estimates(cells.assign(indicator=indicator), design, {indicator: "share"}, calibrated, replicates)
-    shares = domains.merge(shares, on=list(names.columns), validate="1:1")
+    def share(part: NDArray[np.bool_]) -> pd.DataFrame:
+        return _shares(inside.assign(code=domain), counted, code, part.astype(float), names, design, calibrated, scheme)
 
-    degrees = shares["df"].to_numpy(float)
+    table = share(y <= quantile[code])
+    degrees = table["df"].to_numpy(float)
     df = np.where(degrees < 1, np.nan, degrees)
-    share, se = (shares[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "se"))
-    centre = share if around_attained else np.full(len(share), p)
-    ends = t_interval(centre, se, df)
-    shares["low"], shares["high"] = (spread.quantile(end) for end in ends)
-    length = (shares["high"] - shares["low"]).to_numpy()
+    attained, above = (table[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "se"))
+    if around_attained:
+        ends = t_interval(attained, above, df)
+    else:
+        below = share(y < quantile[code])["se"].to_numpy(float, na_value=np.nan)
+        wanted = np.full(len(df), p)
+        ends = t_interval(wanted, below, df)[0], t_interval(wanted, above, df)[1]
+    table["low"], table["high"] = (spread.quantile(end) for end in ends)
+    length = (table["high"] - table["low"]).to_numpy()
     if not around_attained:
         length = np.maximum(length, spread.interpolated(ends[1]) - spread.interpolated(ends[0]))
     unit_interval = t_interval(np.zeros(len(df)), np.ones(len(df)), df)
-    shares["se"] = length / (unit_interval[1] - unit_interval[0])
-    shares["estimate"] = quantile
-    shares["cv"] = (shares["se"] / shares["estimate"].abs()).where(shares["estimate"] != 0)
-    return shares.assign(interval="woodruff", n_positive=np.nan)
+    table["se"] = length / (unit_interval[1] - unit_interval[0])
+    table["estimate"] = quantile
+    table["cv"] = (table["se"] / table["estimate"].abs()).where(table["estimate"] != 0)
+    return table.assign(interval="woodruff", n_positive=np.nan)
+
+
+def _shares(
+    people: pd.DataFrame,
+    counted: pd.DataFrame,
+    code: NDArray[np.intp],
+    part: Numbers,
+    names: pd.DataFrame,
+    design: Design,
+    calibrated: CalibratedCells | None,
+    scheme: Scheme | None,
+) -> pd.DataFrame:
+    """Estimates of the share `part` (0/1 of the rows of `counted`), one row for each domain that `code` numbers.
+
+    `people` also has those without a valid answer; `names` are level, unit_id and domain of its `code`.
+    """
+    indicator = str(people["indicator"].iloc[0])
+    domains = names.loc[np.unique(counted["code"])].reset_index(drop=True)
+    cells = _cells(people, part).join(names, on="code").assign(indicator=indicator)
+    replicates = None
+    if calibrated is not None:
+        sums = _calibration_sums(counted, part, calibrated).join(names, on="code").drop(columns="code")
+        calibrated = replace(calibrated, sums=sums.assign(indicator=indicator))
+    if scheme is not None:
+        weights = counted[replicate_columns(list(counted.columns))].to_numpy(float)
+        wx, wy = (grouped_sums(code, len(domains), factors, weights) for factors in (np.ones(len(code)), part))
+        key = domains.assign(indicator=indicator)[["indicator", *names.columns]]
+        replicates = ReplicateSums(scheme, key, wx, wy)
+    shares = domain_estimates(cells, design, {indicator: "share"}, calibrated, replicates)
+    return domains.merge(shares, on=list(names.columns), validate="1:1")
 
 
 def _domains(inside: pd.DataFrame, by: list[str], level: str) -> tuple[NDArray[np.intp], pd.DataFrame]:
@@ -208,11 +233,11 @@ def _domains(inside: pd.DataFrame, by: list[str], level: str) -> tuple[NDArray[n
     return groups.ngroup().to_numpy().astype(np.intp), names
 
 
-def _cells(people: pd.DataFrame, codes: pd.Series, below: Numbers) -> pd.DataFrame:
-    """Sums of the share at or below the quantile by domain (`code`) and PSU, as `domains.domain_cells` has them."""
+def _cells(people: pd.DataFrame, part: Numbers) -> pd.DataFrame:
+    """Sums of `part` (0/1 of those who answered) by domain (`code`) and PSU, as `domains.domain_cells` has them."""
     answered, weight = people["answered"].to_numpy(float), people["weight"].to_numpy(float)
     y = np.zeros(len(people))
-    y[people["answered"].to_numpy()] = below
+    y[people["answered"].to_numpy()] = part
     terms = {
         "n": answered,
         "n_positive": y,
@@ -227,11 +252,11 @@ def _cells(people: pd.DataFrame, codes: pd.Series, below: Numbers) -> pd.DataFra
     return sums.reset_index()
 
 
-def _calibration_sums(counted: pd.DataFrame, below: Numbers, calibrated: CalibratedCells) -> pd.DataFrame:
+def _calibration_sums(counted: pd.DataFrame, part: Numbers, calibrated: CalibratedCells) -> pd.DataFrame:
     """Sums of d x and d y by domain (`code`) and calibration cell."""
     background = [name for name in calibrated.cells if name != "cell"]
     before = counted["uncalibrated_weight"].to_numpy(float)
-    sums = counted[["code", *background]].assign(sum_dx=before, sum_dy=before * below)
+    sums = counted[["code", *background]].assign(sum_dx=before, sum_dy=before * part)
     placed = sums.merge(calibrated.cells, on=background, how="left", validate="m:1")
     return placed.groupby(["code", "cell"])[["sum_dx", "sum_dy"]].sum().reset_index()
 
