@@ -58,14 +58,16 @@ def withheld_cells(
     table = _table(cells.reset_index(drop=True), units)
     room = np.minimum(table.n, minimum)
     withheld = sensitive.copy()
-    moves = _easy_moves(table, withheld | unpublished, np.flatnonzero(sensitive))
+    moves = _easy_moves(table, withheld | unpublished, withheld, room)
     by_size = np.lexsort((np.arange(len(room)), -table.n))
     # Large cells first: what protects them often protects the small ones inside them. A complement needs room as well:
     # an attacker who saw that its count is not small would know which of the withheld ones is.
     while (short := withheld & (_widths(moves) < room)).any():
         cell = by_size[short[by_size]][0]
-        for amount in _amounts(int(table.n[cell]), int(table.count[cell]), int(room[cell])):
-            if _widths(moves)[cell] < room[cell]:
+        moves = np.vstack([moves, *_ends(table, withheld | unpublished, cell)])
+        for upwards in (bool(table.rare[cell]), not table.rare[cell]):
+            amount = _missing_amount(table, moves, cell, int(room[cell]), upwards)
+            if amount:
                 move = _cheapest_move(table, withheld | unpublished, cell, amount)
                 moves = np.vstack([moves, move])
                 withheld = withheld | ((move != 0) & ~unpublished)
@@ -85,16 +87,23 @@ def withheld_cells(
 class _Table:
     """Cells as sums of atoms, an atom being a district by categories, of which some may be unknown.
 
-    n and count (persons answering 1) of each cell, atom_n and atom_count of each atom; membership is cells x atoms
-    (0/1). links x atoms = 0 says that two ways to split the persons of a district (by sex and area, by age) agree.
+    n, count (persons answering 1) and unit (a number per area) of each cell, atom_n and atom_count of each atom;
+    membership is cells x atoms (0/1). links x atoms = 0 says that two ways to split the persons of a district (by sex
+    and area, by age) agree.
     """
 
     n: Counts
     count: Counts
+    unit: NDArray[np.intp]
     atom_n: Counts
     atom_count: Counts
     membership: Any
     links: Any
+
+    @property
+    def rare(self) -> Flags:
+        """Cells in which answering 1 is not the more frequent answer."""
+        return 2 * self.count <= self.n
 
 
 def _table(cells: pd.DataFrame, units: pd.DataFrame) -> _Table:
@@ -146,7 +155,8 @@ def _table(cells: pd.DataFrame, units: pd.DataFrame) -> _Table:
         (len(other_splits), len(atoms)),
     )
     links = membership[[row for row, _ in other_splits]] - again
-    return _Table(counts[:, 0], counts[:, 1], size[:, 0], size[:, 1], membership, links)
+    areas = np.asarray(cells.groupby(["level", "unit_id"]).ngroup(), np.intp)
+    return _Table(counts[:, 0], counts[:, 1], areas, size[:, 0], size[:, 1], membership, links)
 
 
 def _parts(categories: _Categories, kinds: list[frozenset[str]]) -> set[_Categories]:
@@ -187,18 +197,24 @@ def _widths(moves: Counts) -> Counts:
     return widths
 
 
-def _easy_moves(table: _Table, hidden: Flags, targets: NDArray[np.intp]) -> Counts:
-    """Moves (moves x cells) that leave every cell alone but the hidden ones, made to move many of them far at once.
+def _easy_moves(table: _Table, hidden: Flags, targets: Flags, room: Counts) -> Counts:
+    """Moves (moves x cells) that leave every cell alone but the hidden ones, made to move many targets far at once.
 
-    Half of the cells are pushed up while the others are pushed down, in as many patterns as tell any two cells apart.
+    First half of the targets are pushed up while the others are pushed down, in as many patterns as tell any two apart;
+    then, unit by unit, persons are brought together in the targets that still lack room.
     """
     fixed = LinearConstraint(sparse.vstack([table.links, table.membership[~hidden]]), 0, 0)
-    moves = []
-    for bit in range(max(1, int(len(targets) - 1).bit_length())):
-        signs = np.where(np.arange(len(targets)) >> bit & 1, 1.0, -1.0)
-        push = table.membership[targets].T @ signs
-        moves += [_move(table, direction * push, fixed) for direction in (-1, 1)]
-    return np.array(moves)
+    numbers = np.cumsum(targets) - 1
+    moves = np.zeros((0, len(targets)), np.int64)
+    for bit in range(int(numbers[-1]).bit_length()):
+        push = table.membership.T @ np.where(targets, np.where(numbers >> bit & 1, 1.0, -1.0), 0.0)
+        moves = np.vstack([moves, _move(table, push, fixed), _move(table, -push, fixed)])
+    for unit in np.unique(table.unit[targets]):
+        short = targets & (table.unit == unit) & (_widths(moves) < room)
+        if short.any():
+            push = table.membership.T @ np.where(short, np.where(table.rare, -1.0, 1.0), 0.0)
+            moves = np.vstack([moves, _move(table, push, fixed)])
+    return moves
 
 
 def _move(table: _Table, cost: NDArray[np.float64], fixed: LinearConstraint, moved_cells: int = 0) -> Counts:
@@ -223,13 +239,20 @@ def _move(table: _Table, cost: NDArray[np.float64], fixed: LinearConstraint, mov
     return move
 
 
-def _amounts(n: int, count: int, room: int) -> list[int]:
-    """By how many persons a count must be able to move from its true value: up, or down, or both where n is small."""
-    if count + room <= n:
-        return [room]
-    if count >= room:
-        return [-room]
-    return [n - count, n - count - room]
+def _ends(table: _Table, hidden: Flags, cell: int) -> tuple[Counts, Counts]:
+    """The moves that make a cell smallest and largest while every cell but the hidden ones stays."""
+    fixed = LinearConstraint(sparse.vstack([table.links, table.membership[~hidden]]), 0, 0)
+    own = table.membership[[cell]].toarray()[0].astype(float)
+    return _move(table, own, fixed), _move(table, -own, fixed)
+
+
+def _missing_amount(table: _Table, moves: Counts, cell: int, room: int, upwards: bool) -> int:
+    """By how many persons a cell must move, up or down as far as its n allows, to have enough room; 0 if it has."""
+    low, high = moves[:, cell].min(initial=0), moves[:, cell].max(initial=0)
+    if high - low >= room:
+        return 0
+    count, n = table.count[cell], table.n[cell]
+    return int(min(low + room, n - count) if upwards else max(high - room, -count))
 
 
 def _cheapest_move(table: _Table, hidden: Flags, cell: int, amount: int) -> Counts:
