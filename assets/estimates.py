@@ -10,7 +10,7 @@ from assets.resources import ProjectResource
 from assets.tables import one_version, table_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
-from perception.estimation import domains, totals
+from perception.estimation import gaps, replicates, totals
 from perception.intake.wave_file import ACROSS_WAVES
 from perception.publish import project_quality
 
@@ -25,18 +25,45 @@ def calibration_totals(context: dg.AssetExecutionContext, project: ProjectResour
     return totals.calibration_totals(responses, project.wave(context.partition_key).wave)
 
 
+@table_asset(group="estimates", per_wave=True, after=[quality_page])
+def replicate_totals(context: dg.AssetExecutionContext, project: ProjectResource, responses: Path) -> pd.DataFrame:
+    inputs = project.wave(context.partition_key)
+    return replicates.replicate_totals(responses, inputs.wave, inputs.instrument)
+
+
 @table_asset(group="estimates", per_wave=True)
 def district_estimates(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
+    responses: Path,
     psu_totals: pd.DataFrame,
     design_psus: pd.DataFrame,
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame,
+    replicate_totals: pd.DataFrame,
+) -> pd.DataFrame:
+    return wave_tables.district_estimates(
+        project.wave(context.partition_key),
+        responses,
+        psu_totals,
+        design_psus,
+        indicators,
+        calibration_totals,
+        replicate_totals,
+    )
+
+
+@table_asset(group="estimates", per_wave=True)
+def subgroup_gaps(
+    context: dg.AssetExecutionContext,
+    project: ProjectResource,
+    psu_totals: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    calibration_totals: pd.DataFrame,
 ) -> pd.DataFrame:
     inputs = project.wave(context.partition_key)
     rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
-    return domains.district_estimates(psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake)
+    return gaps.subgroup_gaps(psu_totals, design_psus, inputs.units, calibration_totals, rake)
 
 
 @table_asset(group="estimates", per_wave=True)
@@ -73,8 +100,14 @@ def complete_wave(
     indicators: Path,
     district_estimates: Path,
     drivers: Path,
+    subgroup_gaps: Path,
+    comparability: Path,
+    psu_totals: Path,
+    design_psus: Path,
+    calibration_totals: Path,
 ) -> dg.MaterializeResult:
-    one_version({"waves": waves, "indicators": indicators, "estimates": district_estimates, "drivers": drivers})
+    files = (waves, indicators, district_estimates, drivers, subgroup_gaps, comparability)
+    one_version({file.stem: file for file in (*files, psu_totals, design_psus, calibration_totals)})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)
     project_quality.publish_quality(project.project, context.partition_key)

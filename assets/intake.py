@@ -8,7 +8,7 @@ import pandas as pd
 from assets.resources import ProjectResource
 from assets.tables import VERSION, empty_table, table_asset, tables_asset
 from perception import wave_tables
-from perception.intake import describe, raw
+from perception.intake import codebook, describe, raw
 
 
 @table_asset(group="intake", per_wave=True)
@@ -29,6 +29,14 @@ def codebook_changes(
     context: dg.AssetExecutionContext, project: ProjectResource, wave_codebook: pd.DataFrame
 ) -> pd.DataFrame:
     return wave_tables.codebook_changes(project.project, project.wave(context.partition_key), wave_codebook)
+
+
+@table_asset(group="intake", per_wave=True)
+def comparability(
+    context: dg.AssetExecutionContext, project: ProjectResource, codebook_changes: pd.DataFrame
+) -> pd.DataFrame:
+    inputs = project.wave(context.partition_key)
+    return codebook.compared_quantities(codebook_changes, inputs.wave, inputs.instrument)
 
 
 @tables_asset("responses", "design_psus", "wave_remedies", "weights", group="intake", per_wave=True)

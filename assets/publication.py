@@ -6,8 +6,10 @@ import dagster as dg
 import pandas as pd
 
 from assets.resources import ProjectResource
-from assets.tables import failures_named, table_asset
-from perception.estimation import publication, ranking
+from assets.tables import failures_named, table_asset, tables_asset
+from perception import wave_tables
+from perception.estimation import publication, ranking, small_area
+from perception.estimation import trends as changes
 from perception.geography import load_gazetteer, vintage_units
 from perception.publish import project_site
 from perception.publish import warehouse as duckdb_files
@@ -16,6 +18,12 @@ from perception.schemas import TABLES, conform
 GROUP = "publication"
 PUBLIC_TABLES = [name for name, table in TABLES.items() if table.public]
 INTERNAL_TABLES = [name for name, table in TABLES.items() if not table.public and name != "raw_responses"]
+
+
+def project_units(project: ProjectResource, waves: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The districts of each vintage that the waves use."""
+    gazetteer = load_gazetteer(project.project.reference)
+    return {vintage: vintage_units(gazetteer, vintage) for vintage in waves["vintage"].unique()}
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -28,9 +36,37 @@ def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
     return conform(indicators, "published_indicators")
 
 
+@tables_asset(
+    "small_area_estimates",
+    "small_area_models",
+    "small_area_coefficients",
+    group=GROUP,
+    per_wave=False,
+    after=["complete_wave"],
+)
+def small_areas(
+    project: ProjectResource, district_estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+) -> tuple[pd.DataFrame, ...]:
+    units = project_units(project, waves)
+    return small_area.small_area_tables(district_estimates, waves, indicators, units)
+
+
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
-def published_estimates(district_estimates: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
-    return publication.published_estimates(district_estimates, indicators)
+def published_estimates(
+    project: ProjectResource,
+    district_estimates: pd.DataFrame,
+    small_area_estimates: pd.DataFrame,
+    indicators: pd.DataFrame,
+    waves: pd.DataFrame,
+) -> pd.DataFrame:
+    units = project_units(project, waves)
+    places = pd.concat([units[row.vintage].assign(wave=row.wave) for row in waves.itertuples()]) if len(waves) else None
+    return publication.published_estimates(district_estimates, indicators, small_area_estimates, units=places)
+
+
+@table_asset(group=GROUP, per_wave=False)
+def withheld(published_estimates: pd.DataFrame) -> pd.DataFrame:
+    return publication.withheld(published_estimates)
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -38,16 +74,50 @@ def published_drivers(drivers: pd.DataFrame, indicators: pd.DataFrame) -> pd.Dat
     return publication.published_drivers(drivers, indicators)
 
 
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_gaps(
+    subgroup_gaps: pd.DataFrame, indicators: pd.DataFrame, published_estimates: pd.DataFrame
+) -> pd.DataFrame:
+    return publication.published_gaps(subgroup_gaps, published_estimates, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def trends(
+    project: ProjectResource, waves: pd.DataFrame, indicators: pd.DataFrame, comparability: pd.DataFrame
+) -> pd.DataFrame:
+    gazetteer = load_gazetteer(project.project.reference)
+    facts = waves.set_index("wave", drop=False)
+    return changes.trends(
+        waves,
+        indicators,
+        comparability,
+        lambda wave: wave_tables.wave_sample(project.project, facts.loc[wave]),
+        gazetteer,
+    )
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_trends(
+    project: ProjectResource,
+    trends: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    published_estimates: pd.DataFrame,
+) -> pd.DataFrame:
+    members = changes.common_members(waves, load_gazetteer(project.project.reference))
+    return publication.published_trends(trends, published_estimates, indicators, members)
+
+
 @table_asset(group=GROUP, per_wave=False)
 def district_rankings(
     project: ProjectResource,
+    district_estimates: pd.DataFrame,
     published_estimates: pd.DataFrame,
-    published_waves: pd.DataFrame,
-    published_indicators: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
 ) -> pd.DataFrame:
-    gazetteer = load_gazetteer(project.project.reference)
-    units = {vintage: vintage_units(gazetteer, vintage) for vintage in published_waves["vintage"].unique()}
-    return ranking.district_rankings(published_estimates, published_waves, published_indicators, units)
+    units = project_units(project, waves)
+    return ranking.district_rankings(district_estimates, published_estimates, waves, indicators, units)
 
 
 @dg.asset(

@@ -84,6 +84,7 @@ def write_responses(file: Path, rows: int, shuffled: bool = False) -> None:
             "sex": texts(rng.integers(0, 2, size), ["female", "male"]),
             "urban": texts(area[psu], ["rural", "urban"]),
             "age_group": texts(rng.integers(0, len(AGES), size), list(AGES)),
+            "wealth": pa.nulls(size, pa.string()),
         }
         for number in range(QUESTIONS):
             columns[f"q{number:02d}"] = texts(places[rng.integers(0, 4096, size)], list(ANSWERS))
@@ -339,7 +340,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.case:
         sys.path.insert(0, str(ROOT))
-        print(json.dumps(CASES[arguments.case[0]](Path(arguments.case[1])), default=float))
+        found = CASES[arguments.case[0]](Path(arguments.case[1]))
+        print(f"\n{json.dumps(found, default=float)}")
         return
     print(f"{os.cpu_count()} cores, DuckDB {duckdb.__version__}, Python {sys.version.split()[0]}", flush=True)
     sections = [lambda folder, rows=rows: scale(rows, folder, arguments.shuffled) for rows in (1_000_000, 10_000_000)]

@@ -58,6 +58,7 @@ class Table:
 LEVELS = ("district", "division", "province", "all")
 BANDS = ("low", "watch", "not_distinguishable", "high")
 QUALITIES = ("publish", "caution", "suppress")
+METHODS = ("direct", "small_area")
 
 _WAVE = Column("wave", "string", "Wave id, the name of its folder")
 _INDICATOR = Column("indicator", "string", "Indicator id of the wave's instrument")
@@ -68,13 +69,14 @@ _CELL = (
     Column("sex", "string", "Sex of the respondent", nullable=True),
     Column("urban", "string", "Area of residence", nullable=True, allowed=("urban", "rural")),
     Column("age_group", "string", "Age band (SDG 16.6.2)", "years", nullable=True),
+    Column("wealth", "string", "Wealth quintile", nullable=True),
 )
 
 
 def _statistics(nullable: bool) -> tuple[Column, ...]:
     """The numbers of an estimate; a published one may be null because it was suppressed."""
     return (
-        Column("estimate", "number", "Share (0..1) or mean", "proportion or the question's unit", nullable),
+        Column("estimate", "number", "Share (0..1), mean or quantile", "proportion or the question's unit", nullable),
         Column("se", "number", "Design-based standard error", "as estimate", True, low=0),
         Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
         Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
@@ -144,9 +146,16 @@ _EFFECTS = (
     Column("df", "integer", "Design degrees of freedom", "", low=0),
 )
 _SIMULATED = Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers")
+_MODEL_KEY = (
+    _SIMULATED,
+    Column("instrument", "string", "Questionnaire id"),
+    Column("round", "string", "Waves fielded and ranked together"),
+    _INDICATOR,
+)
 _WAVE_FACTS = (
     _WAVE,
     Column("round", "string", "Waves fielded and ranked together"),
+    Column("predecessor", "string", "Wave it is compared with; null where it is the first", nullable=True),
     Column("title", "string", "Title of the wave"),
     Column("instrument", "string", "Questionnaire id"),
     Column("first_day", "date", "First day of fieldwork"),
@@ -159,6 +168,10 @@ _WAVE_FACTS = (
     Column("respondents", "integer", "Responses that count", "persons", low=1),
     Column("psus", "integer", "Sampled PSUs", "PSUs", low=1),
     Column("districts", "integer", "Districts with a response", "districts", low=1),
+    Column(
+        "raked_margins", "string", "Margins that weights were raked to, such as district_id*sex;age_group; or empty"
+    ),
+    Column("shared_psus", "boolean", "Whether PSUs of the predecessor were visited again under the same ids"),
     Column("wave_version", "string", "SHA-256 over wave.yml, data files and instrument"),
 )
 _INDICATOR_FACTS = (
@@ -166,8 +179,13 @@ _INDICATOR_FACTS = (
     _INDICATOR,
     _SIMULATED,
     Column("label", "string", "What the indicator says"),
-    Column("kind", "string", "Share of a 0/1 quantity, or mean of a number", allowed=("share", "mean")),
-    Column("unit", "string", "Unit of a mean", nullable=True),
+    Column(
+        "kind",
+        "string",
+        "Share of a 0/1 quantity, or mean or quantile (such as the median) of a number",
+        allowed=("share", "mean", "quantile"),
+    ),
+    Column("unit", "string", "Unit of a mean or quantile", nullable=True),
     Column("higher_is_better", "boolean", "Whether a high value is good; rank 1 is always the worst"),
     Column("headline", "boolean", "Whether it has its own map and ranking page"),
     Column("sensitive", "boolean", "Whether small counts are withheld to protect respondents"),
@@ -175,6 +193,84 @@ _INDICATOR_FACTS = (
     Column("question", "string", "Wording of the question or questions"),
     Column("positive", "string", "Answers that count as 1", nullable=True),
     Column("population", "string", "Who was asked"),
+    Column("target", "number", "Value that a district should reach", "as estimate", True),
+)
+
+_GAP_KEY = (
+    _WAVE,
+    _INDICATOR,
+    Column("level", "string", "Geographic level of the unit", allowed=LEVELS),
+    Column("unit_id", "string", "District, division or province id, or `all`"),
+    Column(
+        "gap",
+        "string",
+        "Which groups: sex is female less male, urban is rural less urban, wealth is lowest less highest quintile",
+        allowed=("sex", "urban", "wealth"),
+    ),
+)
+
+
+def _gap_statistics(nullable: bool) -> tuple[Column, ...]:
+    """The numbers of a gap between two groups; a published one may be null because it was suppressed."""
+    return (
+        Column("estimate", "number", "First group less second", "proportion or the question's unit", nullable),
+        Column("se", "number", "Design-based standard error; null where neither group varies", "as estimate", True, 0),
+        Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
+        Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
+        Column("p_value", "number", "p-value of no gap", "", True, 0, 1),
+        Column(
+            "q_value", "number", "p-value adjusted over the units of the level (Benjamini-Hochberg)", "", True, 0, 1
+        ),
+        Column("n_first", "integer", "Valid answers in the first group", "persons", nullable, low=1),
+        Column("n_second", "integer", "Valid answers in the second group", "persons", nullable, low=1),
+        Column("psus", "integer", "PSUs with a valid answer in either group", "PSUs", nullable, low=0),
+        Column("df", "integer", "Degrees of freedom: these PSUs less their strata", "", nullable, low=0),
+        Column(
+            "verdict",
+            "string",
+            "Whether the first group is lower or higher, by q_value below 0.05",
+            nullable=nullable,
+            allowed=("lower", "higher", "cannot_tell"),
+        ),
+    )
+
+
+_TREND_KEY = (
+    _WAVE,
+    Column("predecessor", "string", "Wave it is compared with"),
+    _INDICATOR,
+    Column("level", "string", "Geographic level of the unit", allowed=LEVELS),
+    Column("unit_id", "string", "Unit on the map that both waves share: district, division or province id, or `all`"),
+    Column("domain", "string", "`all`, a subgroup such as sex=female, or a gap such as gap:sex (female less male)"),
+    Column("vintage", "string", "District map that both waves share"),
+)
+_TREND_STATISTICS = (
+    Column("before", "number", "Estimate in the predecessor", "proportion or the question's unit", True),
+    Column("after", "number", "Estimate in this wave", "as before", True),
+    Column("change", "number", "After less before", "as before", True),
+    Column("se", "number", "Standard error of the change; null where no part of it varies", "as before", True, low=0),
+    Column("low", "number", "Lower end of the 95 % interval of the change", "as before", True),
+    Column("high", "number", "Upper end of the 95 % interval of the change", "as before", True),
+    Column("df", "number", "Degrees of freedom of the interval", "", True, low=0),
+    Column("p_value", "number", "p-value of no change", "", True, 0, 1),
+    Column(
+        "q_value",
+        "number",
+        "p-value adjusted over units and categories shown together (Benjamini-Hochberg)",
+        "",
+        True,
+        0,
+        1,
+    ),
+    Column("n_before", "integer", "Valid answers in the predecessor", "persons", True, low=0),
+    Column("n_after", "integer", "Valid answers in this wave", "persons", True, low=0),
+    Column(
+        "verdict",
+        "string",
+        "By q_value below 0.05; a gap is better when it is narrower; null where the change is suppressed",
+        nullable=True,
+        allowed=("better", "worse", "cannot_tell", "not_comparable"),
+    ),
 )
 
 TABLES: dict[str, Table] = {
@@ -202,7 +298,6 @@ TABLES: dict[str, Table] = {
                 Column("uncalibrated_weight", "number", "After non-response, before calibration", "", True, 0),
                 *_CELL,
                 Column("age", "number", "Age in completed years", "years", True, 0, 130),
-                Column("wealth", "string", "Wealth quintile", nullable=True),
                 Column("education", "string", "Highest education", nullable=True),
             ),
             open=True,
@@ -235,7 +330,7 @@ TABLES: dict[str, Table] = {
         Table(
             "psu_totals",
             "Sufficient statistics of each indicator per domain cell and PSU; nearly microdata",
-            ("wave", "indicator", "district_id", "sex", "urban", "age_group", "stratum", "psu"),
+            ("wave", "indicator", "district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"),
             (
                 _WAVE,
                 _INDICATOR,
@@ -261,7 +356,7 @@ TABLES: dict[str, Table] = {
         Table(
             "calibration_totals",
             "Weights of all responses per domain cell and PSU, before and after raking; empty when they were not raked",
-            ("wave", "district_id", "sex", "urban", "age_group", "stratum", "psu"),
+            ("wave", "district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"),
             (
                 _WAVE,
                 _DISTRICT,
@@ -271,6 +366,13 @@ TABLES: dict[str, Table] = {
                 Column("sum_w", "number", "Sum of final weights", low=0),
                 Column("sum_d", "number", "Sum of weights before calibration", low=0),
             ),
+        ),
+        Table(
+            "replicate_totals",
+            "Sums of each indicator per cell by replicate weight r (wx_r, wy_r); empty where the producer gave none",
+            ("wave", "indicator", "district_id", "sex", "urban", "age_group"),
+            (_WAVE, _INDICATOR, _DISTRICT, *_CELL),
+            open=True,
         ),
         Table(
             "weights",
@@ -301,9 +403,79 @@ TABLES: dict[str, Table] = {
             (
                 *_ESTIMATE_KEY,
                 *_statistics(nullable=False),
-                Column("interval", "string", "How the interval was made", allowed=("logit", "korn_graubard", "t")),
+                Column(
+                    "interval",
+                    "string",
+                    "How the interval was made",
+                    allowed=("logit", "korn_graubard", "t", "woodruff"),
+                ),
                 Column("n_positive", "integer", "Valid answers that count as 1", "persons", True, low=0),
+                Column("weight_sum", "number", "Sum of the weights of valid answers", low=0),
             ),
+        ),
+        Table(
+            "small_area_estimates",
+            "Model-based estimates of every district, sampled or not, before any publication rule",
+            ("wave", "indicator", "district_id"),
+            (
+                _WAVE,
+                _INDICATOR,
+                _SIMULATED,
+                _DISTRICT,
+                Column("direct", "number", "Direct estimate, null without a sample", "as estimate", True),
+                Column("n", "integer", "Respondents with a valid answer", "persons", low=0),
+                Column("deff", "number", "Smoothed design effect", "ratio", True, low=0),
+                Column("estimate", "number", "Posterior mean after benchmarking", "proportion or the question's unit"),
+                Column("se", "number", "Posterior standard deviation", "as estimate", low=0),
+                Column("low", "number", "Lower end of the 95 % interval", "as estimate"),
+                Column("high", "number", "Upper end of the 95 % interval", "as estimate"),
+                Column("shrinkage", "number", "Weight of the model; 1 without a sample", "proportion", False, 0, 1),
+                Column("synthetic", "number", "What covariates alone predict", "as estimate"),
+                Column("residual", "number", "Standardised residual from the synthetic part", "", True),
+            ),
+        ),
+        Table(
+            "small_area_models",
+            "The area model of each indicator and round, with its diagnostics",
+            ("simulated", "instrument", "round", "indicator"),
+            (
+                *_MODEL_KEY,
+                Column("scale", "string", "Scale of the model", allowed=("arcsine_root", "natural")),
+                Column("districts", "integer", "Districts estimated", "districts", low=1),
+                Column("sampled", "integer", "Districts with a sample", "districts", low=1),
+                Column("covariates", "string", "Covariates used; empty for none"),
+                Column(
+                    "variance", "number", "Posterior mean of the variance between districts", "scale squared", low=0
+                ),
+                Column("variance_low", "number", "Lower end of its 95 % interval", "scale squared", low=0),
+                Column("variance_high", "number", "Upper end of its 95 % interval", "scale squared", low=0),
+                Column(
+                    "explained", "number", "Share of the variance between districts that covariates explain", "", True
+                ),
+                Column("rho", "number", "Intraclass correlation within PSUs", "", False, 0, 1),
+                Column("shrinkage", "number", "Mean weight of the model in sampled districts", "", False, 0, 1),
+                Column("largest_residual", "number", "Largest standardised residual in size", low=0),
+                Column("normality_p", "number", "Shapiro-Wilk p of the standardised residuals", "", False, 0, 1),
+                Column("left_out_rmse", "number", "Error of predicting each district from the others", "scale", low=0),
+            ),
+        ),
+        Table(
+            "small_area_coefficients",
+            "The terms of each area model, on its scale; covariates are standardised",
+            ("simulated", "instrument", "round", "indicator", "term"),
+            (
+                *_MODEL_KEY,
+                Column("term", "string", "Intercept or covariate"),
+                Column("estimate", "number", "Posterior mean", "scale per standard deviation"),
+                Column("low", "number", "Lower end of the 95 % interval", "as estimate"),
+                Column("high", "number", "Upper end of the 95 % interval", "as estimate"),
+            ),
+        ),
+        Table(
+            "subgroup_gaps",
+            "Gaps between two groups of a unit's people, before any publication rule",
+            tuple(column.name for column in _GAP_KEY),
+            (*_GAP_KEY, *_gap_statistics(nullable=False)),
         ),
         Table(
             "wave_codebook",
@@ -346,6 +518,24 @@ TABLES: dict[str, Table] = {
                     allowed=("same", "recoded", "break"),
                 ),
                 Column("reason", "string", "Why, as wave.yml says", nullable=True),
+            ),
+        ),
+        Table(
+            "comparability",
+            "How far each indicator and background variable compares with the predecessor wave, as wave.yml declares",
+            ("wave", "kind", "name"),
+            (
+                _WAVE,
+                Column("predecessor", "string", "Wave it is compared with"),
+                Column("kind", "string", "What is compared", allowed=("indicator", "background")),
+                Column("name", "string", "Indicator id or background variable"),
+                Column(
+                    "verdict",
+                    "string",
+                    "The strictest of its questions, universe included",
+                    allowed=("same", "recoded", "break"),
+                ),
+                Column("reason", "string", "Why, as wave.yml says; null where nothing differs", nullable=True),
             ),
         ),
         Table(
@@ -423,7 +613,7 @@ TABLES: dict[str, Table] = {
             (*(column.name for column in _ESTIMATE_KEY), "method"),
             (
                 *_ESTIMATE_KEY,
-                Column("method", "string", "How it was estimated", allowed=("direct",)),
+                Column("method", "string", "From the cell's own sample, or by a model", allowed=METHODS),
                 _SIMULATED,
                 *_statistics(nullable=True),
                 Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
@@ -432,8 +622,32 @@ TABLES: dict[str, Table] = {
             public=True,
         ),
         Table(
+            "withheld",
+            "How many published estimates are withheld and why; each cell counts once, under the first of its reasons",
+            ("wave", "indicator", "method", "level", "domain_kind", "reason"),
+            (
+                _WAVE,
+                _INDICATOR,
+                Column("method", "string", "From the cell's own sample, or by a model", allowed=METHODS),
+                Column("level", "string", "Geographic level of the units", allowed=LEVELS),
+                Column("domain_kind", "string", "`all`, or what respondents are divided by, such as sex,urban"),
+                _SIMULATED,
+                Column(
+                    "concern",
+                    "string",
+                    "Too uncertain to be of use, or to protect respondents",
+                    allowed=("quality", "disclosure"),
+                ),
+                Column("reason", "string", "Code of the reason"),
+                Column("words", "string", "The reason in words"),
+                Column("withheld", "integer", "Cells withheld for this reason; areas by groups, not persons", low=1),
+                Column("cells", "integer", "Cells of this wave, indicator, method, level and kind", low=1),
+            ),
+            public=True,
+        ),
+        Table(
             "district_rankings",
-            "Districts in order of their published estimate, rank 1 the worst; no rank where it is suppressed",
+            "Districts in order of their small-area estimates, rank 1 the worst; no rank where these are suppressed",
             ("wave", "indicator", "scope", "district_id"),
             (
                 _WAVE,
@@ -447,21 +661,20 @@ TABLES: dict[str, Table] = {
                 ),
                 Column("scope_id", "string", "The province or round"),
                 _DISTRICT,
-                Column(
-                    "rank",
-                    "integer",
-                    "Place by the estimate, 1 = worst; uncertain, see rank_low and rank_high",
-                    "",
-                    True,
-                    low=1,
-                ),
-                Column(
-                    "rank_low", "integer", "Best-supported worst place: lower end of the 90 % rank set", "", True, low=1
-                ),
-                Column("rank_high", "integer", "Upper end of the 90 % rank set", "", True, low=1),
+                Column("rank", "integer", "Place by expected rank, 1 = worst; see rank_low and rank_high", "", True, 1),
+                Column("rank_expected", "number", "Posterior mean of the rank", "", True, 1),
+                Column("rank_median", "number", "Posterior median of the rank", "", True, 1),
+                Column("rank_low", "integer", "Lower end of the 90 % rank set", "", True, 1),
+                Column("rank_high", "integer", "Upper end of the 90 % rank set", "", True, 1),
+                Column("certain_low", "integer", "Lowest rank that the direct estimates leave open", "", True, 1),
+                Column("certain_high", "integer", "Highest rank that the direct estimates leave open", "", True, 1),
+                Column("p_lowest", "number", "Probability of being among the worst lowest_count", "", True, 0, 1),
+                Column("p_highest", "number", "Probability of being among the best lowest_count", "", True, 0, 1),
+                Column("p_below_target", "number", "Probability of being worse than the target", "", True, 0, 1),
+                Column("lowest_count", "integer", "How many districts count as the worst and as the best", low=0),
                 Column("districts", "integer", "Districts ranked in the scope", "districts", low=0),
                 Column("band", "string", "Band, null where there is no rank", "", True, allowed=BANDS),
-                Column("estimate", "number", "Published estimate", "proportion or the question's unit", True),
+                Column("estimate", "number", "Small-area estimate", "proportion or the question's unit", True),
                 Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
                 Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
                 Column("n", "integer", "Respondents with a valid answer", "persons", True, low=0),
@@ -475,6 +688,43 @@ TABLES: dict[str, Table] = {
             "Average marginal effects that passed the publication rules; association, not cause",
             ("wave", "model", "driver", "term"),
             (*_EFFECTS, _SIMULATED),
+            public=True,
+        ),
+        Table(
+            "published_gaps",
+            "Gaps between two groups of which both are published as estimates; else null, with the reason",
+            tuple(column.name for column in _GAP_KEY),
+            (
+                *_GAP_KEY,
+                _SIMULATED,
+                *_gap_statistics(nullable=True),
+                Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
+                Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
+            public=True,
+        ),
+        Table(
+            "trends",
+            "Change of each estimate and gap since the predecessor wave, before any publication rule",
+            tuple(column.name for column in _TREND_KEY if column.name not in ("predecessor", "vintage")),
+            (
+                *_TREND_KEY,
+                *_TREND_STATISTICS,
+                Column("reason", "string", "Why it does not compare, or what was recoded to compare", nullable=True),
+            ),
+        ),
+        Table(
+            "published_trends",
+            "Change since the predecessor wave where both sides are published as estimates; else null, with the reason",
+            tuple(column.name for column in _TREND_KEY if column.name not in ("predecessor", "vintage")),
+            (
+                *_TREND_KEY,
+                _SIMULATED,
+                *_TREND_STATISTICS,
+                Column("note", "string", "Why it does not compare, or what was recoded to compare", nullable=True),
+                Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
+                Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
             public=True,
         ),
         Table("published_waves", "The waves behind the published tables", ("wave",), _WAVE_FACTS, public=True),

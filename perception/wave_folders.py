@@ -31,7 +31,17 @@ from perception.intake.wave_file import (
 )
 from perception.project import Project, WaveInputs, open_wave
 
-PUBLICATION_READS = ("waves", "indicators", "district_estimates", "drivers")
+PUBLICATION_READS = (
+    "waves",
+    "indicators",
+    "district_estimates",
+    "drivers",
+    "subgroup_gaps",
+    "comparability",
+    "psu_totals",
+    "design_psus",
+    "calibration_totals",
+)
 """The tables of a wave that publication is made from."""
 
 

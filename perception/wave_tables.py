@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from perception.errors import InputError, Problem
-from perception.estimation import design, weighting
+from perception.estimation import design, domains, quantiles, replicates, weighting
+from perception.estimation.trends import WaveSample
 from perception.geography import district_geometry
 from perception.geography.displacement import displaced_psus, displacement_rng
 from perception.intake import codebook, harmonise, quality
+from perception.intake.describe import raked_margins
 from perception.intake.fieldwork import interviews
 from perception.intake.harmonise import counted_rows
 from perception.intake.quality import Interviews
@@ -78,6 +82,30 @@ def codebook_changes(project: Project, inputs: WaveInputs, after: pd.DataFrame) 
     return codebook.codebook_changes(wave_codebook(before, raw), after, wave, inputs.instrument)
 
 
+def district_estimates(
+    inputs: WaveInputs,
+    responses: Path,
+    psu_totals: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    indicators: pd.DataFrame,
+    calibration_totals: pd.DataFrame,
+    replicate_totals: pd.DataFrame,
+) -> pd.DataFrame:
+    """Table `district_estimates` of a wave: shares and means from its totals, quantiles from its responses."""
+    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
+    scheme = replicates.wave_scheme(inputs.wave, list(pq.read_schema(responses).names))
+    from_totals = domains.district_estimates(
+        psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake, replicate_totals, scheme
+    )
+    of_quantiles = quantiles.quantile_estimates(
+        responses, design_psus, inputs.units, inputs.instrument, calibration_totals, rake, scheme
+    )
+    if of_quantiles.empty:
+        return from_totals
+    estimates = pd.concat([from_totals, of_quantiles] if len(from_totals) else [of_quantiles])
+    return conform(estimates.sort_values(["indicator", "level", "unit_id", "domain"]), "district_estimates")
+
+
 def estimate_review(
     project: Project, inputs: WaveInputs, estimates: pd.DataFrame, changes: pd.DataFrame
 ) -> pd.DataFrame:
@@ -92,6 +120,16 @@ def estimate_review(
         previous_estimates=pd.read_parquet(file) if file and file.exists() else None,
     )
     return quality.quality_tables(evidence, stage="estimates")[0]
+
+
+def wave_sample(project: Project, facts: pd.Series) -> WaveSample:
+    """What change needs of a wave, from its last complete run; `facts` is its row of `waves`."""
+    wave = str(facts["wave"])
+    tables = {
+        name: pd.read_parquet(project.complete_table(name, wave))
+        for name in ("psu_totals", "design_psus", "calibration_totals")
+    }
+    return WaveSample(wave, str(facts["vintage"]), rake=raked_margins(str(facts["raked_margins"])), **tables)
 
 
 def design_psus(project: Project, inputs: WaveInputs, raw: pd.DataFrame, tidy: pd.DataFrame) -> pd.DataFrame:

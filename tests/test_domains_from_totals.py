@@ -79,6 +79,7 @@ def test_all_domains_at_once_are_the_domains_one_by_one(seed: int) -> None:
         "age_group": ["old", "young"],
     }.items():
         frame[name] = rng.choice(values, count)
+    frame["wealth"] = None
     frame = frame.assign(weight=rng.uniform(0.5, 2, count), yes=rng.integers(0, 2, count).astype(float))
     frame["score"] = np.where(rng.random(count) < 0.3, np.nan, rng.normal(5, 2, count))
     valid = ~nw.col("score").is_null() & ~nw.col("score").is_nan()

@@ -13,17 +13,15 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from perception.errors import InputError
+from perception.estimation.contrasts import contrasts, difference_matrix
 from perception.estimation.design import assign_variance_strata, design_from_psus
 from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
-from perception.estimation.publication import REASONS, published_drivers, published_estimates
-from perception.estimation.ranking import district_rankings, lowest_count, rank_sets
-from perception.estimation.totals import Quantity, indicator_quantity, psu_totals, totals
+from perception.estimation.publication import REASONS, published_drivers, published_estimates, withheld
+from perception.estimation.totals import CELL, Quantity, indicator_quantity, psu_totals, totals
 from perception.intake.instrument import Indicator, Instrument
 from perception.schemas import TABLES, conform, contract_breaches
 from tests.conftest import ROOT
@@ -110,6 +108,40 @@ def test_variance_of_a_centred_stratum_by_hand() -> None:
     np.testing.assert_allclose(design.variances(scores), np.diag(expected), rtol=1e-14)
 
 
+def test_known_numbers_of_psus_take_the_part_that_was_drawn_off_the_variance() -> None:
+    psus = pd.DataFrame({"variance_stratum": list("aabbbcc"), "psu": list("1234567")})
+    scores = np.array([1.0, 2, 0, 1, 5, 3, 4])[:, None]
+    apart = [2 * 0.5, 1.5 * (4 + 1 + 9), 2 * 0.5]  # n/(n-1) times squares about the means 1.5, 2, 3.5
+
+    def variance(population: list[float | None], strata: str = "aabbbcc") -> float:
+        frame = psus.assign(stratum=list(strata), population_psus=population)
+        return float(design_from_psus(frame.sample(frac=1, random_state=1)).variances(scores)[0])
+
+    assert variance([None] * 7) == pytest.approx(sum(apart))
+    # 2 of 8, with replacement, all of 2
+    assert variance([8, 8, None, None, None, 2, 2]) == pytest.approx(0.75 * apart[0] + apart[1])
+    # b is two strata of the sample, joined: 3 of 4 + 5 = 9; where one of the two is not known, with replacement
+    joined = variance([None, None, 4, 5, 5, None, None], "aaxyycc")
+    assert joined == pytest.approx(apart[0] + (1 - 3 / 9) * apart[1] + apart[2])
+    assert variance([None, None, 4, None, None, None, None], "aaxyycc") == pytest.approx(sum(apart))
+
+
+def test_contrasts_by_hand() -> None:
+    estimates, covariance = [0.5, 0.2, 0.4], [[4.0, 1.0, 0.0], [1.0, 9.0, 0.0], [0.0, 0.0, 1.0]]
+    found = contrasts(estimates, covariance, [[1, -1, 0], [0.5, 0.5, -1]], [10, 0])
+    assert found["estimate"].tolist() == pytest.approx([0.3, -0.05])
+    assert found.loc[0, "se"] == pytest.approx(np.sqrt(4 + 9 - 2 * 1))
+    assert found.loc[0, "high"] == pytest.approx(0.3 + stats.t.ppf(0.975, 10) * np.sqrt(11))
+    assert found.loc[1, ["se", "low", "high"]].isna().all()  # no degree of freedom
+    with pytest.raises(ValueError, match="of 3 estimates"):
+        contrasts(estimates, covariance, [1, -1], 10)
+    rows = pd.DataFrame({"unit_id": ["a", "a", "b"], "domain": ["sex=female", "sex=male", "all"]})
+    matrix = difference_matrix(rows, [({"unit_id": "b"}, {"unit_id": "a", "domain": "sex=male"})])
+    assert matrix.tolist() == [[0, -1, 1]]
+    with pytest.raises(KeyError, match="names 2 estimates"):
+        difference_matrix(rows, [({"unit_id": "a"}, {"unit_id": "b"})])
+
+
 def test_psus_that_were_never_sampled_are_named() -> None:
     design = design_from_psus(pd.DataFrame({"variance_stratum": ["a", "a"], "psu": ["1", "2"]}))
     assert design.psu_index(["a", "a"], ["2", "1"]).tolist() == [1, 0]
@@ -121,13 +153,12 @@ def test_psus_that_were_never_sampled_are_named() -> None:
 
 # Estimates
 
-CELL = ["district_id", "sex", "urban", "age_group", "stratum", "psu"]
 ONE_UNIT = pd.DataFrame({"district_id": ["d"], "division_id": ["v"], "province_id": ["p"]})
 
 
 def estimates_of(rows: pd.DataFrame, psus: pd.DataFrame, kind: str = "share") -> pd.DataFrame:
     """Estimates of column y of respondents (psu, weight, y) in one district."""
-    frame = rows.assign(district_id="d", sex=None, urban=None, age_group=None, stratum="s")
+    frame = rows.assign(district_id="d", sex=None, urban=None, age_group=None, wealth=None, stratum="s")
     summed = totals(frame, {"y": Quantity(~nw.col("y").is_null(), nw.col("y"))}, CELL)
     return domain_estimates(domain_cells(summed, ONE_UNIT), design_from_psus(psus), {"y": kind})
 
@@ -162,7 +193,7 @@ def test_without_a_degree_of_freedom_there_is_no_standard_error() -> None:
 
 def district_level(frame: pd.DataFrame) -> pd.DataFrame:
     """Estimates of the share y by district, from respondents (district_id, psu, weight, y); a district is a stratum."""
-    frame = frame.assign(sex=None, urban=None, age_group=None, stratum=frame["district_id"])
+    frame = frame.assign(sex=None, urban=None, age_group=None, wealth=None, stratum=frame["district_id"])
     psus = frame[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
     units = pd.DataFrame({"district_id": frame["district_id"].unique(), "division_id": "v", "province_id": "p"})
     cells = domain_cells(totals(frame, {"y": Quantity(~nw.col("y").is_null(), nw.col("y"))}, CELL), units)
@@ -278,7 +309,7 @@ KINDS = {"satisfied": "share", "mean_step": "mean"}
 UNITS = pd.DataFrame(
     {"district_id": ["d1", "d2", "d3"], "division_id": ["v1", "v1", "v2"], "province_id": ["p", "p", "p"]}
 )
-DIMENSIONS = [(), ("sex",), ("urban",), ("age_group",), ("sex", "urban")]
+DIMENSIONS = [(), ("sex",), ("urban",), ("age_group",), ("wealth",), ("sex", "urban")]
 
 
 def random_survey(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -300,6 +331,7 @@ def random_survey(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame["uncalibrated_weight"] = np.nan
     frame["sex"] = rng.choice(["female", "male"], count)
     frame["age_group"] = pd.Series(rng.choice(["<25", "25-34", "65+", ""], count), dtype="str").replace("", None)
+    frame["wealth"] = rng.choice(["lowest", "middle", "highest"], count)
     frame["used"] = rng.choice(["yes", "no", "refused"], count, p=[0.8, 0.15, 0.05])
     frame["service"] = rng.choice(["bad", "fair", "good", "dont_know", "refused", "missing"], count)
     frame["step_reason"] = pd.Series(rng.choice(["", "dont_know", "refused"], count), dtype="str").replace("", None)
@@ -481,16 +513,21 @@ def estimate_row(**values: Any) -> dict[str, Any]:
         "refused_share": 0.01,
         "interval": "logit",
         "n_positive": 200,
+        "weight_sum": 400.0,
         **values,
     }
 
 
-def publish(*rows: dict[str, Any], **indicator: Any) -> pd.DataFrame:
+HERE = pd.DataFrame({"wave": "w", "district_id": ["d", "e"], "division_id": "v", "province_id": "p"})
+
+
+def publish(*rows: dict[str, Any], units: pd.DataFrame | None = None, **indicator: Any) -> pd.DataFrame:
     """Published rows of estimates of one indicator, in the order given."""
     described = {"kind": "share", "simulated": False, "sensitive": False, "minimum_level": "district", **indicator}
     frame = conform(pd.DataFrame(rows), "district_estimates")
     waves = frame["wave"].unique()
-    return published_estimates(frame, pd.DataFrame([{"wave": w, "indicator": "i", **described} for w in waves]))
+    facts = pd.DataFrame([{"wave": w, "indicator": "i", **described} for w in waves])
+    return published_estimates(frame, facts, units=units)
 
 
 NUMBERS = [
@@ -565,44 +602,82 @@ def test_every_number_of_a_published_table_is_tested_here() -> None:
     assert set(TABLES["published_estimates"].names) - words == set(NUMBERS)
 
 
-DISTRICTS = ("a", "b", "c")
+THREE_DISTRICTS = pd.DataFrame(
+    {"district_id": ["a", "b", "c"], "division_id": ["v", "v", "x"], "province_id": "p", "wave": "w"}
+)
 
 
-def sensitive_tables(**thin: Any) -> list[dict[str, Any]]:
-    """District x all, district x sex and division x all of a wave; the district a of the first table has `thin`."""
-    rows = [estimate_row(unit_id=unit, **(thin if unit == "a" else {})) for unit in DISTRICTS]
-    rows += [estimate_row(unit_id=unit, domain=f"sex={sex}") for unit in DISTRICTS for sex in ("female", "male")]
-    return [*rows, estimate_row(level="division", unit_id="v"), estimate_row(wave="w2", unit_id="a")]
+def sensitive_wave(counts: dict[str, tuple[int, int]], division: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+    """District rows of women and men answering 1, of 200 asked of each, and the districts and divisions they add to."""
+    rows, sums = [], {"v": (0, 0), "x": (0, 0)}
+    for unit, (women, men) in counts.items():
+        rows.append(estimate_row(unit_id=unit, n_positive=women + men))
+        rows.append(estimate_row(unit_id=unit, domain="sex=female", n=200, n_positive=women))
+        rows.append(estimate_row(unit_id=unit, domain="sex=male", n=200, n_positive=men))
+        above = THREE_DISTRICTS.set_index("district_id").loc[unit, "division_id"]
+        sums[above] = (sums[above][0] + 400, sums[above][1] + women + men)
+    rows += [estimate_row(level="division", unit_id=unit, n=n, n_positive=x) for unit, (n, x) in sums.items() if n]
+    return rows
+
+
+def withheld_places(rows: list[dict[str, Any]], **indicator: Any) -> set[tuple[str, str, str]]:
+    frame = conform(pd.DataFrame(rows), "district_estimates")
+    described = {"wave": "w", "indicator": "i", "kind": "share", "simulated": False, "minimum_level": "district"}
+    facts = pd.DataFrame([{**described, "sensitive": True, **indicator}])
+    published = published_estimates(frame, facts, units=THREE_DISTRICTS)
+    held = published[published["quality"] == "suppress"]
+    assert set(held["reason"]) <= {"few_persons", "below_minimum_level"}
+    assert held[NUMBERS].isna().all(axis=None)
+    return set(zip(held["level"], held["unit_id"], held["domain"], strict=True))
+
+
+PLENTY = {"a": (50, 60), "b": (70, 80), "c": (90, 40)}
 
 
 @pytest.mark.parametrize(
-    ("thin", "withheld"),
-    [
-        ({"n_positive": 9}, True),
-        ({"n_positive": 0}, True),
-        ({"n_positive": 391}, True),  # nine answered otherwise
-        ({"n_positive": 400}, True),
-        ({"n_positive": 10}, False),
-        ({"n_positive": 390}, False),
-        ({"n_positive": None}, True),
-    ],
+    ("women", "withheld"), [(9, True), (0, True), (191, True), (200, True), (10, False), (190, False)]
 )
-def test_a_sensitive_table_with_a_thin_cell_is_withheld_whole(thin: dict[str, Any], withheld: bool) -> None:
-    published = publish(*sensitive_tables(**thin), sensitive=True)
-    table, rest = published.iloc[:3], published.iloc[3:]
-    assert (table["quality"] == "suppress").all() == withheld
-    if withheld:
-        assert (table["reason"] == "few_persons").all()
-        assert table[NUMBERS].isna().all(axis=None)
-    assert (rest["quality"] == "publish").all()
-    assert (publish(*sensitive_tables(**thin))["quality"] == "publish").all()  # nothing of this where not sensitive
+def test_a_thin_cell_of_a_sensitive_indicator_is_withheld_with_one_that_gives_it_away(
+    women: int, withheld: bool
+) -> None:
+    rows = sensitive_wave({**PLENTY, "a": (women, 60)})
+    # Men and both together would tell of the women; the men are fewer, and that suffices.
+    expected = {("district", "a", "sex=female"), ("district", "a", "sex=male")} if withheld else set()
+    assert withheld_places(rows) == expected
+    assert withheld_places(rows, sensitive=False) == set()
 
 
-def test_a_thin_cell_of_a_domain_withholds_that_kind_of_domain_only() -> None:
-    rows = sensitive_tables()
-    rows[3]["n_positive"] = 3  # sex=female in district a
-    published = publish(*rows, sensitive=True)
-    assert (published["quality"] == "suppress").tolist() == [False] * 3 + [True] * 6 + [False] * 2
+def test_a_thin_district_is_withheld_with_another_of_its_division() -> None:
+    held = withheld_places(sensitive_wave({**PLENTY, "a": (3, 4)}))
+    assert {("district", "a", domain) for domain in ("all", "sex=female", "sex=male")} <= held
+    assert ("district", "b", "all") in held or ("division", "v", "all") in held
+    assert not {place for place in held if place[1] in ("c", "x")}
+
+
+def test_a_division_that_is_one_district_gives_it_away() -> None:
+    held = withheld_places(sensitive_wave(PLENTY), minimum_level="division")
+    assert held == {("district", *place) for place in product("abc", ("all", "sex=female", "sex=male"))} | {
+        ("division", "x", "all")
+    }
+
+
+def test_a_sensitive_mean_or_one_without_counts_is_withheld_whole() -> None:
+    rows = sensitive_wave(PLENTY)
+    assert len(withheld_places(rows, kind="mean")) == len(rows)
+    rows[4]["n_positive"] = None
+    assert len(withheld_places(rows)) == len(rows)
+
+
+def test_a_sensitive_indicator_needs_to_know_what_adds_up() -> None:
+    rows = sensitive_wave({**PLENTY, "a": (3, 60)})
+    with pytest.raises(InputError, match="wave w, indicator i: has counts to protect, but the divisions and provinces"):
+        publish(*rows, sensitive=True)
+    rows[-1]["n_positive"] += 1
+    with pytest.raises(InputError, match="division x, domain all: the counts of its parts do not add up"):
+        withheld_places(rows)
+    rows[0]["unit_id"] = "elsewhere"
+    with pytest.raises(InputError, match="districts elsewhere: are not among the units of the wave"):
+        withheld_places(rows)
 
 
 def test_below_the_minimum_level_nothing_is_published() -> None:
@@ -617,14 +692,15 @@ def test_a_withheld_cell_says_nothing_about_its_quality() -> None:
     row = estimate_row(n=12, n_positive=3, psus=1, df=0, se=None, low=None, high=None, dont_know_share=0.6)
     described = {"few_persons": {"sensitive": True}, "below_minimum_level": {"minimum_level": "province"}}
     for reason, indicator in described.items():
-        published = publish(row, **indicator).iloc[0]
+        published = publish(row, units=HERE, **indicator).iloc[0]
         assert published["reason"] == reason
         assert published[NUMBERS].isna().all()
-    assert publish(row, sensitive=True, minimum_level="province").iloc[0]["reason"] == "below_minimum_level"
+    both = publish(row, units=HERE, sensitive=True, minimum_level="province").iloc[0]
+    assert both["reason"] == "below_minimum_level"
 
 
 def test_published_estimates_keep_their_contract() -> None:
-    published = publish(estimate_row(), estimate_row(unit_id="e", n=3), sensitive=True)
+    published = publish(estimate_row(), estimate_row(unit_id="e", n=3, n_positive=1), units=HERE, sensitive=True)
     assert contract_breaches(published, "published_estimates") == []
 
 
@@ -662,135 +738,125 @@ def test_rules_for_drivers(values: dict[str, Any], kept: bool) -> None:
     assert published_drivers(drivers, outcome.assign(sensitive=True)).empty
 
 
-# Rankings
+@pytest.mark.parametrize(("prevalence", "kept"), [(0.0199, False), (0.02, True), (0.98, True), (0.981, False)])
+def test_a_sensitive_driver_of_few_persons_is_left_out(prevalence: float, kept: bool) -> None:
+    row = dict.fromkeys(TABLES["drivers"].names)
+    row |= {"wave": "w", "model": "m", "outcome": "o", "kind": "driver", "term": "yes", "n_dropped": 0, "df": 30}
+    row |= {"n": 500, "psus": 40, "prevalence": prevalence}
+    drivers = conform(pd.DataFrame([row | {"driver": "bribed"}, row | {"driver": "waited"}]), "drivers")
+    facts = pd.DataFrame({"wave": "w", "indicator": ["o", "bribed"], "simulated": False, "sensitive": [False, True]})
+    assert published_drivers(drivers, facts)["driver"].tolist() == ["bribed", "waited"][not kept :]
 
 
-def certain(estimate: float, se: float = 0.001, unit: str = "d") -> dict[str, Any]:
-    return estimate_row(estimate=estimate, se=se, unit_id=unit, n=10_000, n_eff=10_000.0, df=1000, n_positive=5000)
+# Small-area estimates
 
 
-def ranked(rows: list[dict[str, Any]], *, units: pd.DataFrame | None = None, **indicator: Any) -> pd.DataFrame:
-    """Rankings of published districts; `waves` of the rows are of round 2021 and one instrument, vintage 2018."""
-    described = {
-        "simulated": False,
-        "kind": "share",
-        "higher_is_better": True,
-        "sensitive": False,
-        "minimum_level": "district",
+def modelled_row(**values: Any) -> dict[str, Any]:
+    return {
+        "wave": "w",
+        "indicator": "i",
+        "district_id": "d",
+        "simulated": True,
+        "direct": 0.4,
+        "n": 12,
+        "deff": 1.5,
+        "estimate": 0.5,
+        "se": 0.03,
+        "low": 0.45,
+        "high": 0.55,
+        "shrinkage": 0.3,
+        "synthetic": 0.5,
+        "residual": 0.1,
+        **values,
     }
-    waves = sorted({row["wave"] for row in rows})
-    facts = pd.DataFrame({"wave": waves, "round": "2021", "instrument": "tiny", "vintage": "2018"})
-    indicators = pd.DataFrame([{"wave": wave, "indicator": "i", **described, **indicator} for wave in waves])
-    if units is None:
-        units = pd.DataFrame({"district_id": sorted({row["unit_id"] for row in rows}), "province_id": "p"})
-    published = published_estimates(conform(pd.DataFrame(rows), "district_estimates"), indicators)
-    return district_rankings(published, facts, indicators, {"2018": units})
 
 
-HAND = [("a", 0.10, 0.001), ("b", 0.20, 0.01), ("c", 0.205, 0.01), ("d", 0.50, 0.001), ("e", 0.90, 0.001)]
+def modelled(direct: list[dict[str, Any]], *small_area: dict[str, Any], **indicator: Any) -> pd.DataFrame:
+    """The published small-area rows beside direct estimates."""
+    described = {"kind": "share", "simulated": True, "sensitive": False, "minimum_level": "district", **indicator}
+    published = published_estimates(
+        conform(pd.DataFrame(direct, columns=TABLES["district_estimates"].names), "district_estimates"),
+        pd.DataFrame([{"wave": "w", "indicator": "i", **described}]),
+        conform(pd.DataFrame(small_area), "small_area_estimates"),
+        units=HERE,
+    )
+    assert contract_breaches(published, "published_estimates") == []
+    assert published["simulated"].all()
+    return published[published["method"] == "small_area"]
 
 
-def test_rank_sets_by_hand() -> None:
-    frame = pd.DataFrame([certain(estimate, se) for _, estimate, se in HAND])
-    first, last = rank_sets(frame, share=True)
-    assert first.tolist() == [1, 2, 2, 4, 5]
-    assert last.tolist() == [1, 3, 3, 4, 5]
-    equal = pd.DataFrame([certain(0.5)] * 4)
-    first, last = rank_sets(equal, share=True)
-    assert (first.tolist(), last.tolist()) == ([1] * 4, [4] * 4)
-
-
-def test_rank_sets_hold_together_with_the_confidence_asked_for() -> None:
-    # Of two means, each interval is made at 95 %: 1.96 standard errors on either side.
-    def apart(gap: float) -> bool:
-        frame = pd.DataFrame({"estimate": [0.0, gap], "se": 1.0, "df": 10**9, "n": 10**6, "n_eff": 1e6})
-        return rank_sets(frame, share=False, confidence=0.90)[0].tolist() == [1, 2]
-
-    assert not apart(2 * 1.959)
-    assert apart(2 * 1.961)
-
-
-def test_ranking_by_hand_and_in_reverse() -> None:
-    rows = [certain(estimate, se, unit) for unit, estimate, se in HAND]
-    table = ranked(rows)
-    province = table[table["scope"] == "province"].set_index("district_id")
-    assert province["rank"].tolist() == [1, 2, 3, 4, 5]
-    assert province["rank_low"].tolist() == [1, 2, 2, 4, 5]
-    assert province["rank_high"].tolist() == [1, 3, 3, 4, 5]
-    assert province["band"].tolist() == ["low", *["not_distinguishable"] * 3, "high"]
-    assert (province["districts"] == 5).all()
-    worse = ranked(rows, higher_is_better=False)
-    worse = worse[worse["scope"] == "province"].set_index("district_id").loc[list("abcde")]
-    assert worse["rank"].tolist() == [5, 4, 3, 2, 1]
-    assert worse["rank_low"].tolist() == [5, 3, 3, 2, 1]
-    assert worse["rank_high"].tolist() == [5, 4, 4, 2, 1]
-    assert worse["band"].tolist() == ["high", *["not_distinguishable"] * 3, "low"]
-    assert contract_breaches(table, "district_rankings") == []
-
-
-def test_a_suppressed_district_is_listed_without_a_rank() -> None:
-    rows = [certain(estimate, se, unit) for unit, estimate, se in HAND]
-    rows[0] |= {"n": 10}
-    table = ranked(rows)
-    province = table[table["scope"] == "province"].set_index("district_id")
-    assert province.loc["a", ["rank", "rank_low", "rank_high", "band", "estimate", "low", "n"]].isna().all()
-    assert province.loc["a", ["quality", "districts"]].tolist() == ["suppress", 4]
-    assert province.loc["b", ["rank", "rank_low", "rank_high"]].tolist() == [1, 1, 2]
-
-
-def test_a_band_needs_the_whole_rank_set() -> None:
-    # Of 20 districts the lowest 3 count. b may hold 2-3, all among them; with a wide d in reach it may hold 2-4.
-    others = [certain(0.5 + 0.02 * place, unit=f"z{place:02}") for place in range(16)]
-    low = [certain(0.1, unit="a"), certain(0.2, 0.01, "b"), certain(0.201, 0.01, "c")]
-    for d, band in ((certain(0.4, unit="d"), "low"), (certain(0.21, 0.01, "d"), "not_distinguishable")):
-        table = ranked([*low, d, *others])
-        province = table[table["scope"] == "province"].set_index("district_id")
-        assert province.loc[["a", "b", "c"], "band"].tolist() == ["low", band, band]
-        assert province.loc["d", "band"] == "not_distinguishable"
-
-
-def test_a_district_alone_is_neither_low_nor_high() -> None:
-    table = ranked([certain(0.1, unit="a")])
-    assert table["rank"].tolist() == [1, 1]
-    assert set(table["band"]) == {"not_distinguishable"}
-
-
-def test_how_many_count_as_lowest() -> None:
-    assert [lowest_count(districts) for districts in (0, 1, 2, 5, 20, 36, 68, 200)] == [0, 0, 1, 1, 3, 5, 10, 10]
-
-
-def test_provinces_are_ranked_apart_and_waves_of_a_round_together() -> None:
-    rows = [certain(0.2, unit="kp-a"), certain(0.4, unit="kp-b")]
-    rows += [certain(0.3, unit="pj-a") | {"wave": "w2"}, certain(0.1, unit="pj-b") | {"wave": "w2"}]
-    units = pd.DataFrame({"district_id": ["kp-a", "kp-b", "pj-a", "pj-b"], "province_id": ["kp", "kp", "pj", "pj"]})
-    table = ranked(rows, units=units).set_index(["scope", "district_id"])
-    assert table.loc["province", "rank"].to_dict() == {"kp-a": 1, "kp-b": 2, "pj-b": 1, "pj-a": 2}
-    assert table.loc["round", "rank"].to_dict() == {"pj-b": 1, "kp-a": 2, "pj-a": 3, "kp-b": 4}
-    assert set(table.loc["province", "scope_id"]) == {"kp", "pj"}
-    assert set(table.loc["round", "scope_id"]) == {"2021"}
-
-
-def test_no_wave_no_ranking() -> None:
-    empty = {name: conform(pd.DataFrame(columns=TABLES[name].names), name) for name in ("waves", "indicators")}
-    estimates = conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
-    published = published_estimates(estimates, empty["indicators"])
-    table = district_rankings(published, empty["waves"], empty["indicators"], {})
-    assert len(published) == len(table) == 0
-    assert table.columns.tolist() == TABLES["district_rankings"].names
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0.001, 0.2)), min_size=1, max_size=15),
-    st.floats(0.5, 0.99),
+@pytest.mark.parametrize(
+    ("values", "kind", "quality", "reason"),
+    [
+        ({}, "share", "publish", None),
+        ({"low": 0.40, "high": 0.5999}, "share", "publish", None),
+        ({"low": 0.0, "high": 0.20}, "share", "caution", "rather_wide_interval"),
+        ({"low": 0.0, "high": 0.2999}, "share", "caution", "rather_wide_interval"),
+        ({"low": 0.0, "high": 0.30}, "share", "suppress", "wide_interval"),
+        ({"estimate": 10.0, "se": 2.0, "low": 6.0, "high": 14.0}, "mean", "publish", None),
+        ({"estimate": 10.0, "se": 3.3, "low": 4.0, "high": 16.0}, "mean", "caution", "rather_high_cv"),
+        ({"estimate": 10.0, "se": 3.31, "low": 4.0, "high": 16.0}, "mean", "suppress", "high_cv"),
+        ({"estimate": 0.0, "se": 0.1}, "mean", "suppress", "high_cv"),
+    ],
 )
-def test_rank_sets_hold_the_own_rank_and_widen_with_confidence(cases: list[tuple[float, float]], level: float) -> None:
-    frame = pd.DataFrame(cases, columns=["estimate", "se"]).assign(df=20, n=500, n_eff=300.0)
-    first, last = rank_sets(frame, share=True, confidence=level)
-    rank = frame["estimate"].rank(method="min").to_numpy()
-    assert ((first <= rank) & (rank <= last)).all()
-    wider_first, wider_last = rank_sets(frame, share=True, confidence=level + (1 - level) / 2)
-    assert ((wider_first <= first) & (wider_last >= last)).all()
+def test_a_small_area_estimate_is_judged_by_its_own_interval(
+    values: dict[str, Any], kind: str, quality: str, reason: str | None
+) -> None:
+    for direct in ([], [estimate_row()], [estimate_row(n=12, n_eff=5.0)]):  # no sample, a good one, one too small
+        row = modelled(direct, modelled_row(**values), kind=kind).iloc[0]
+        assert (row["level"], row["unit_id"], row["domain"]) == ("district", "d", "all")
+        assert row["quality"] == quality
+        assert (None if pd.isna(row["reason"]) else row["reason"]) == reason
+        if quality == "suppress":
+            assert row[NUMBERS].isna().all()
+        else:
+            assert row[["estimate", "se", "low", "high", "n"]].notna().all()
+
+
+def test_a_small_area_estimate_is_withheld_where_the_direct_one_protects_respondents() -> None:
+    thin, other = estimate_row(n_positive=3), estimate_row(unit_id="e")
+    rows = [modelled_row(), modelled_row(district_id="e")]
+    for indicator, reason in (({"sensitive": True}, "few_persons"), ({"minimum_level": "province"}, None)):
+        row = modelled([thin, other], *rows, **indicator).iloc[0]
+        assert row["reason"] == (reason or "below_minimum_level")
+        assert row[NUMBERS].isna().all()
+    # Without a sample there is nobody to protect, but the area is too small all the same.
+    assert modelled([other], rows[0], sensitive=True, minimum_level="division")["reason"].tolist() == [
+        "below_minimum_level"
+    ]
+    assert modelled([other], rows[0], sensitive=True)["quality"].tolist() == ["publish"]
+
+
+# What was withheld
+
+
+def test_every_withheld_cell_counts_once_under_its_first_reason() -> None:
+    rows = [
+        estimate_row(unit_id="d", n_positive=3),
+        estimate_row(unit_id="e"),
+        estimate_row(unit_id="d", domain="sex=female,urban=rural", n=12, n_eff=5.0, n_positive=1, low=0.0, high=0.9),
+        estimate_row(level="province", unit_id="p", n=800, n_positive=203, df=3),
+    ]
+    table = withheld(publish(*rows)).set_index(["level", "domain_kind"])
+    assert contract_breaches(table.reset_index(), "withheld") == []
+    assert len(table) == 1
+    row = table.loc[("district", "sex,urban")]
+    assert (row["concern"], row["reason"], row["words"]) == ("quality", "few_responses", "too few respondents")
+    assert (row["withheld"], row["cells"]) == (1, 1)
+
+    published = publish(*rows, units=HERE, sensitive=True, simulated=True)
+    table = withheld(published)
+    assert table["withheld"].sum() == (published["quality"] == "suppress").sum()
+    assert set(table["simulated"]) == {True}
+    by = table.set_index(["level", "domain_kind", "concern"])["withheld"]
+    assert by[("district", "all", "disclosure")] == 2  # both districts: the province would tell of the one
+    assert by[("district", "sex,urban", "disclosure")] == 1
+
+
+def test_nothing_published_nothing_withheld() -> None:
+    published = conform(pd.DataFrame(columns=TABLES["published_estimates"].names), "published_estimates")
+    assert contract_breaches(withheld(published), "withheld") == []
+    assert withheld(publish(estimate_row())).empty
 
 
 # Contracts

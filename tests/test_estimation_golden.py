@@ -13,24 +13,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perception.estimation.contrasts import contrasts, difference_matrix
 from perception.estimation.design import Design, design_from_psus
 from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates, domain_totals
 from perception.estimation.intervals import korn_graubard_interval, logit_interval
 from perception.estimation.totals import Quantity, totals
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-12}
-STRATIFIED = {
-    "strat_wr": ("apistrat.csv", "stype", "snum"),
-    "clus1_wr": ("apiclus1.csv", None, "dnum"),
-    "clus2_wr": ("apiclus2.csv", None, "dnum"),
+DESIGNS = {
+    "strat_wr": ("apistrat.csv", "stype", "snum", None),
+    "strat_fpc": ("apistrat.csv", "stype", "snum", "fpc"),
+    "clus1_wr": ("apiclus1.csv", None, "dnum", None),
+    "clus1_fpc": ("apiclus1.csv", None, "dnum", "fpc"),
+    "clus2_wr": ("apiclus2.csv", None, "dnum", None),
 }
+"""File, and its columns of strata, PSUs and PSUs of the stratum in the population."""
 
 
 class Sample:
     """One of the textbook samples, its design, and its cells with school type as the only domain dimension."""
 
     def __init__(self, folder: Path, key: str):
-        file, stratum, psu = STRATIFIED[key]
+        file, stratum, psu, population = DESIGNS[key]
         frame = pd.read_csv(folder / file)
         self.golden: dict[str, Any] = json.loads((folder / "r_golden_design.json").read_text())[key]
         self.frame = pd.DataFrame(
@@ -39,6 +43,7 @@ class Sample:
                 "sex": frame["stype"],
                 "urban": None,
                 "age_group": None,
+                "wealth": None,
                 "stratum": frame[stratum] if stratum else "all",
                 "psu": frame[psu].astype(str),
                 "weight": frame["pw"],
@@ -49,20 +54,22 @@ class Sample:
                 "awarded": np.where(frame["awards"] == "Yes", 1.0, 0.0),
             }
         )
-        psus = self.frame[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
-        self.design: Design = design_from_psus(psus)
+        psus = self.frame[["stratum", "psu"]].rename(columns={"stratum": "variance_stratum"})
+        if population:
+            psus = psus.assign(population_psus=frame[population])
+        self.design: Design = design_from_psus(psus.drop_duplicates())
 
     def cells(self, columns: list[str], x: str | None = None) -> pd.DataFrame:
         """Cells of several variables; like R, a respondent without one of them is left out of all."""
         valid = reduce(and_, [~nw.col(column).is_null() for column in [*columns, *([x] if x else [])]])
         quantities = {column: Quantity(valid, nw.col(column), nw.col(x) if x else None) for column in columns}
-        by = ["district_id", "sex", "urban", "age_group", "stratum", "psu"]
+        by = ["district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"]
         units = pd.DataFrame({"district_id": ["one"], "division_id": ["one"], "province_id": ["one"]})
         cells = domain_cells(totals(self.frame, quantities, by), units)
         return cells[cells["level"] == "all"]
 
 
-@pytest.fixture(params=list(STRATIFIED), scope="module")
+@pytest.fixture(params=list(DESIGNS), scope="module")
 def sample(request: pytest.FixtureRequest, shared_golden: Path) -> Sample:
     return Sample(shared_golden, request.param)
 
@@ -140,3 +147,27 @@ def test_ratio(sample: Sample) -> None:
     golden = sample.golden["ratio_apistu_enroll"]
     np.testing.assert_allclose(frame["estimate"], golden["coef"], **TIGHT)
     np.testing.assert_allclose(np.sqrt(covariance[0, 0]), golden["se"], **TIGHT)
+
+
+def test_difference_of_two_domains(shared_golden: Path) -> None:
+    cells = Sample(shared_golden, "clus1_fpc").cells(["api00"])
+    sample = Sample(shared_golden, "clus1_fpc")
+    golden = json.loads((shared_golden / "r_golden_design.json").read_text())["contrast_E_minus_M_clus1"]
+    rows, covariance = domain_covariance(cells, sample.design)
+    pairs = [({"domain": "sex=E"}, {"domain": "sex=M"})]
+    found = contrasts(rows["estimate"], covariance, difference_matrix(rows, pairs), sample.golden["degf"]).iloc[0]
+    np.testing.assert_allclose([found["estimate"], found["se"]], [golden["est"], golden["se"]], **TIGHT)
+
+
+def test_a_stratum_of_one_psu_is_adjusted(shared_golden: Path) -> None:
+    """All but the first of the high schools left out: R's options(survey.lonely.psu = "adjust")."""
+    golden = json.loads((shared_golden / "r_golden_design.json").read_text())["lonely"]["adjust"]
+    whole = Sample(shared_golden, "strat_wr")
+    high = whole.frame.index[whole.frame["stratum"] == "H"]
+    whole.frame = whole.frame.drop(index=high[1:])
+    psus = whole.frame[["stratum", "psu"]].rename(columns={"stratum": "variance_stratum"})
+    estimates = domain_estimates(whole.cells(["api00"]), design_from_psus(psus), {"api00": "mean"})
+    row = estimates[estimates["domain"] == "all"].iloc[0]
+    np.testing.assert_allclose(
+        [row["estimate"], row["se"], row["n"]], [golden[k] for k in ("mean", "se", "n")], **TIGHT
+    )

@@ -819,6 +819,40 @@ def test_rows_that_do_not_count_must_not_put_a_psu_in_another_stratum(
         sampled(write_wave(tmp_path, with_cells(6, psu=22, area=1)), instrument, gazetteer)
 
 
+def test_psus_of_the_population_are_those_of_the_stratum(
+    tmp_path: Path, instrument: Instrument, gazetteer: Gazetteer
+) -> None:
+    assert sampled(write_wave(tmp_path), instrument, gazetteer)["population_psus"].isna().all()
+    known = ANSWERS.assign(total=[40, 40, 40, 9, 8, 2, 2])
+    psus = sampled(write_wave(tmp_path, known, design__population_psus="total"), instrument, gazetteer)
+    assert psus["population_psus"].to_dict() == {"11": 40, "12": 40, "13": 9, "21": 8, "22": 2, "23": 2}
+
+
+@pytest.mark.parametrize(
+    ("total", "said"),
+    [
+        (
+            [40, 41, 40, 9, 8, 2, 2],
+            r"column total \(design.population_psus\): differs within stratum Peshawar/1: 40, 41",
+        ),
+        ([40, 40, 40, 9, 8, 1, 1], "is 1 in stratum Swat/2, of which 2 PSUs were sampled"),
+        ([40, 40, 40, 9.5, 8, 2, 2], "is 9.5 in stratum Peshawar/2"),
+        ([40, 40, 40, None, 8, 2, 2], "is nan in stratum Peshawar/2"),
+    ],
+)
+def test_numbers_of_psus_that_cannot_be(
+    total: list[float | None], said: str, tmp_path: Path, instrument: Instrument, gazetteer: Gazetteer
+) -> None:
+    folder = write_wave(tmp_path, ANSWERS.assign(total=total), design__population_psus="total")
+    with pytest.raises(InputError, match=said):
+        sampled(folder, instrument, gazetteer)
+
+
+def test_a_column_with_numbers_of_psus_must_be_there(tmp_path: Path, tidy: Tidy) -> None:
+    with pytest.raises(InputError, match=r"population_psus: column 'total' is in none of answers\.csv"):
+        tidy(write_wave(tmp_path, design__population_psus="total"))
+
+
 # What is told about a wave
 
 

@@ -80,6 +80,7 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
         {
             "wave": wave,
             "round": "2021",
+            "predecessor": None,
             "title": title,
             "instrument": "cps",
             "first_day": "2021-09-01",
@@ -92,6 +93,8 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "respondents": 5000,
             "psus": 400,
             "districts": 32,
+            "raked_margins": "",
+            "shared_psus": False,
             "wave_version": "0" * 64,
         }
         for wave, title in (("kp-2021", "Khyber Pakhtunkhwa 2021"), ("punjab-2021", "Punjab 2021"))

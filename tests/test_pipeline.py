@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -64,7 +65,8 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
 ) -> None:
     assert run() == []
     for name, table in TABLES.items():
-        assert small_project.table(name, None if table.public else WAVE).exists(), name
+        across = table.public or name.startswith("small_area") or name == "trends"
+        assert small_project.table(name, None if across else WAVE).exists(), name
     assert small_project.internal.stat().st_mode & 0o777 == 0o700
     tables = "SELECT DISTINCT table_name FROM duckdb_tables() ORDER BY 1"
     assert {row[0] for row in query(small_project.public_warehouse, tables)} == {
@@ -80,6 +82,94 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
     )
     found = [row[0] for row in query(small_project.public_warehouse, order)]
     assert found == ["kp-peshawar", "kp-mardan", "kp-swat", "kp-kohat", "kp-bannu"]
+
+
+def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    instrument = small_project.instrument_file("small")
+    asked = instrument.read_text(encoding="utf-8").replace(
+        "indicators:\n",
+        "  wait: {label: How long did you wait?, type: number, unit: minutes}\nindicators:\n"
+        "  median_wait: {label: Median wait, question: wait, quantile: 0.5, population: adults, headline: true}\n",
+    )
+    instrument.write_text(asked, encoding="utf-8")
+    rng, answers = np.random.default_rng(1), small_answers()
+    answers["wait"] = np.round(rng.lognormal(3, 0.5, len(answers)) / 5) * 5 + 5 * (answers["district"] == "Swat")
+    wave = SMALL_WAVE + "  wait: {source: wait}\n"
+    folder = small_project.waves / WAVE
+
+    def estimates(declared: str) -> pd.DataFrame:
+        write_small_wave(folder, answers, wave.replace("psu: psu}", f"psu: psu{declared}}}"))
+        assert run() == []
+        table = pd.read_parquet(small_project.table("district_estimates", WAVE))
+        return table.set_index(["indicator", "level", "unit_id", "domain"])
+
+    plain = estimates("")
+    assert set(plain.index.unique("indicator")) == {"satisfied", "was_heard", "median_wait"}
+    swat = plain.loc[("median_wait", "district", "kp-swat", "all")]
+    expected = np.quantile(
+        answers["wait"][answers["district"] == "Swat"],
+        0.5,
+        weights=answers["w"][answers["district"] == "Swat"],
+        method="inverted_cdf",
+    )
+    assert (swat["estimate"], swat["interval"], swat["n"]) == (expected, "woodruff", 120)
+    published = pd.read_parquet(small_project.table("published_estimates", None)).query("indicator == 'median_wait'")
+    assert (published.query("level == 'all' and domain == 'all'")["quality"] == "publish").all()
+    pages = [
+        page.read_text(encoding="utf-8") for page in small_project.site.rglob("*.html") if "median_wait" in str(page)
+    ]
+    assert any("In minutes" in page for page in pages)
+
+    # Six PSUs of twenty-four in each district: three quarters of the variance.
+    answers["population"] = 24
+    shares = ["satisfied", "was_heard"]
+    fewer = estimates(", population_psus: population")
+    pd.testing.assert_series_equal(fewer.loc[shares, "se"], plain.loc[shares, "se"] * np.sqrt(0.75), rtol=1e-9)
+
+    # Forty bootstrap samples of the districts' PSUs
+    psus = answers.groupby("psu")["district"].first()
+    for replicate in range(40):
+        drawn = psus.groupby(psus).sample(n=5, replace=True, random_state=replicate).index.value_counts()
+        factor = answers["psu"].map(drawn).fillna(0.0) * 6 / 5
+        answers[f"rep_{replicate}"] = factor * answers["w"]
+    replicated = estimates(", replicates: {type: bootstrap, columns: 'rep_*'}")
+    assert (replicated["df"] <= 39).all()
+    both = replicated["se"].div(plain["se"]).loc[["satisfied"]].xs("all", level="domain")
+    assert 0.8 < both.median() < 1.25
+    assert (both - 1).abs().min() > 1e-6
+
+
+def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    later = SMALL_WAVE.replace("small-2021", "small-2022")
+    declared = "predecessor: small-2021\ncomparability: {heard: {verdict: break, reason: Asked by telephone}}\n"
+    later = later.replace("respondent_id:", declared + "respondent_id:")
+    answers = small_answers(seed=2)
+    answers["q1"] = answers["q1"].where(answers["id"] % 2 == 0, 3)  # every second is satisfied now
+    write_small_wave(small_project.waves / "small-2022", answers, later)
+    assert run() == []
+    before = pd.read_parquet(small_project.table("published_trends", None))
+    assert before.empty  # the later wave has not been made yet
+    assert runner.run_waves(small_project, ["small-2022"], lambda *_: None) == []
+    changes = pd.read_parquet(small_project.table("published_trends", None))
+    assert set(changes["wave"]) == {"small-2022"}
+    published = pd.read_parquet(small_project.table("published_estimates", None))
+    known = published.set_index(["wave", "indicator", "level", "unit_id", "domain"])["estimate"]
+    shown = changes[(changes["indicator"] == "satisfied") & changes["change"].notna()]
+    direct = shown[~shown["domain"].str.startswith("gap:")]
+    assert {"district", "division", "province", "all"} == set(direct["level"])
+    for row in direct.itertuples():
+        place = ("satisfied", row.level, row.unit_id, row.domain)
+        assert row.change == pytest.approx(known["small-2022", *place] - known["small-2021", *place])
+    assert shown.set_index(["level", "domain"]).loc[("province", "all"), "verdict"] == "better"
+    heard = changes[changes["indicator"] == "was_heard"]
+    assert set(heard["verdict"]) == {"not_comparable"}
+    assert set(heard["note"]) == {"Asked by telephone"}
+    gaps = pd.read_parquet(small_project.table("published_gaps", None))
+    assert gaps.loc[gaps["level"] == "province", "estimate"].notna().all()
 
 
 def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(

@@ -222,6 +222,7 @@ def test_instrument_is_as_planned(instrument: Instrument) -> None:
         assert indicator.sensitive == (indicator.minimum_level == "province") == name.startswith("bribe_"), name
     kinds = {name: (indicator.kind, len(indicator.questions)) for name, indicator in instrument.indicators.items()}
     assert [name for name, (kind, _) in kinds.items() if kind == "mean"] == ["wait_health"]
+    assert [name for name, (kind, _) in kinds.items() if kind == "quantile"] == ["median_wait_health"]
     assert [name for name, (_, count) in kinds.items() if count > 1] == ["health_too_far_or_dear", "bribe_asked_any"]
     # SDG 16.6.2 asks for five attributes of each of its four services.
     for service in ("health", "primary_school", "secondary_school", "identity"):
@@ -460,7 +461,7 @@ def test_truth_is_there_for_every_district_and_indicator(read: dict[str, Read], 
         assert (
             len(table) == len(table.drop_duplicates(["district_id", "indicator"])) == DISTRICTS[name] * len(indicators)
         )
-        shares = table[table["indicator"] != "wait_health"]
+        shares = table[~table["indicator"].isin(["wait_health", "median_wait_health"])]
         assert shares["truth"].between(0, 1).all()
         assert (table["population_n"] > 0).all()
         everyone = table.loc[table["indicator"] == "satisfied_district", "population_n"].sum()
@@ -471,7 +472,7 @@ def test_truth_is_there_for_every_district_and_indicator(read: dict[str, Read], 
 
 def test_true_values_by_hand(instrument: Instrument) -> None:
     """Households stand for `adults` x 10; who is no user, or did not answer, is not in the universe."""
-    wanted = ("satisfied_health", "wait_health", "bribe_asked_any")
+    wanted = ("satisfied_health", "wait_health", "median_wait_health", "bribe_asked_any")
     few = instrument.model_copy(update={"indicators": {name: instrument.indicators[name] for name in wanted}})
     population = pd.DataFrame(
         {
@@ -489,6 +490,7 @@ def test_true_values_by_hand(instrument: Instrument) -> None:
     assert result.loc[("satisfied_health", "a")].tolist() == [pytest.approx(2 / 3), 30]
     assert result.loc[("satisfied_health", "b")].tolist() == [1, 10]
     assert result.loc[("wait_health", "a")].tolist() == [pytest.approx((30 * 2 + 60 * 1) / 3), 30]
+    assert result.loc[("median_wait_health", "a")].tolist() == [30, 30]  # 20 of 30 waited no longer
     # 2 said yes to one of the two, 1 and 3 no to the only one put to them; b did not know one of the two.
     assert result.loc[("bribe_asked_any", "a")].tolist() == [pytest.approx(2 / 6), 60]
     assert result.loc[("bribe_asked_any", "b"), "population_n"] == 0

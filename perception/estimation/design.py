@@ -22,15 +22,17 @@ from perception.schemas import conform
 
 @dataclass(frozen=True)
 class Design:
-    """A stratified with-replacement design of primary sampling units.
+    """A stratified design of primary sampling units.
 
     `psus` has one row per sampled PSU (columns variance_stratum, psu), also PSUs without a case in the data at hand;
-    `stratum_codes` numbers the stratum of each row, `stratum_sizes` counts the PSUs of each stratum.
+    `stratum_codes` numbers the stratum of each row, `stratum_sizes` counts the PSUs of each stratum, and `unsampled`
+    is 1 - f: the part of a stratum's PSUs in the population that was not drawn, 1 for sampling with replacement.
     """
 
     psus: pd.DataFrame
     stratum_codes: NDArray[np.intp]
     stratum_sizes: NDArray[np.intp]
+    unsampled: NDArray[np.float64]
 
     def psu_index(self, variance_stratum: ArrayLike, psu: ArrayLike) -> NDArray[np.intp]:
         """Row number in `psus` of each (variance_stratum, psu) pair; KeyError names pairs that were never sampled."""
@@ -44,7 +46,7 @@ class Design:
     def covariance(self, scores: Any) -> NDArray[np.float64]:
         """Covariance (k x k) of the totals of `scores` (n_psus x k, rows as `psus`, dense or sparse).
 
-        V = sum_h n_h/(n_h-1) sum_j (T_hj - mean_h)(T_hj - mean_h)', where n_h counts every PSU of the stratum
+        V = sum_h (1-f_h) n_h/(n_h-1) sum_j (T_hj - mean_h)(T_hj - mean_h)', where n_h counts every PSU of the stratum
         (Wolter 2007, ultimate clusters); a stratum of one PSU is centred at zero, the mean of all linearised scores
         (R survey's lonely.psu="adjust").
         """
@@ -74,7 +76,7 @@ class Design:
         """What the squares of PSU totals and of stratum totals count in a variance (n_psus, n_strata)."""
         sizes = self.stratum_sizes.astype(float)
         single = sizes == 1
-        factors = np.where(single, 1.0, sizes / np.where(single, 1.0, sizes - 1.0))
+        factors = self.unsampled * np.where(single, 1.0, sizes / np.where(single, 1.0, sizes - 1.0))
         return factors[self.stratum_codes], np.where(single, 0.0, factors / sizes)
 
 
@@ -133,12 +135,30 @@ def generalised_inverse(gram: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def design_from_psus(design_psus: pd.DataFrame) -> Design:
-    """Build a `Design` from a frame with one row per sampled PSU and columns variance_stratum, psu (unique pairs)."""
-    psus = design_psus[["variance_stratum", "psu"]].sort_values(["variance_stratum", "psu"]).reset_index(drop=True)
-    if psus.duplicated().any():
+    """Build a `Design` from a frame with one row per sampled PSU and columns variance_stratum, psu (unique pairs).
+
+    With a column population_psus (of each `stratum`, or of each variance_stratum where there is no such column) the
+    variance of a stratum is multiplied by 1 - n/N (Cochran 1977, section 2.6). Strata that were collapsed add theirs
+    up; one null among them means with replacement. What later stages of sampling would add is left out.
+    """
+    psus = design_psus.sort_values(["variance_stratum", "psu"], ignore_index=True)
+    known = psus[["variance_stratum", "psu"]]
+    if known.duplicated().any():
         raise ValueError("design_psus lists the same PSU twice")
-    codes, _ = pd.factorize(psus["variance_stratum"])
-    return Design(psus, np.asarray(codes, dtype=np.intp), np.bincount(codes).astype(np.intp))
+    codes, _ = pd.factorize(known["variance_stratum"])
+    sizes = np.bincount(codes)
+    unsampled = np.ones(len(sizes))
+    if "population_psus" in psus:
+        strata = pd.DataFrame(
+            {
+                "code": codes,
+                "stratum": psus["stratum" if "stratum" in psus else "variance_stratum"],
+                "population": psus["population_psus"].astype("float64"),
+            }
+        ).drop_duplicates(["code", "stratum"])
+        population = strata.groupby("code")["population"].agg(lambda counts: counts.sum(skipna=False)).to_numpy()
+        unsampled = np.where(np.isnan(population), 1.0, np.maximum(1 - sizes / population, 0.0))
+    return Design(known, np.asarray(codes, dtype=np.intp), sizes.astype(np.intp), unsampled)
 
 
 def design_psus(raw: pd.DataFrame, responses: pd.DataFrame, wave: Wave, units: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +167,7 @@ def design_psus(raw: pd.DataFrame, responses: pd.DataFrame, wave: Wave, units: p
     Places are null: interview coordinates get no further than the checks, unless the wave asks for displaced centres
     (`perception.geography.displacement`).
     """
-    sampled = sampled_psus(raw, wave, responses).assign(population_psus=None, longitude=np.nan, latitude=np.nan)
+    sampled = sampled_psus(raw, wave, responses).assign(longitude=np.nan, latitude=np.nan)
     return conform(assign_variance_strata(sampled, units, wave.design.single_psu, wave.id), "design_psus")
 
 

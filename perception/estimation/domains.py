@@ -18,11 +18,12 @@ from scipy import sparse
 from perception.estimation.all_domains import all_domains
 from perception.estimation.design import Calibration, Design, calibration, design_from_psus
 from perception.estimation.intervals import intervals
-from perception.schemas import conform
+from perception.estimation.replicates import ReplicateSums, Scheme
+from perception.schemas import TABLES, conform
 
 Dimensions = Sequence[tuple[str, ...]]
 UNIT_COLUMNS = {"district": "district_id", "division": "division_id", "province": "province_id", "all": None}
-DOMAIN_DIMENSIONS: Dimensions = ((), ("sex",), ("urban",), ("age_group",), ("sex", "urban"))
+DOMAIN_DIMENSIONS: Dimensions = ((), ("sex",), ("urban",), ("age_group",), ("wealth",), ("sex", "urban"))
 _SUMMED = [
     "n",
     "n_positive",
@@ -39,7 +40,7 @@ _SUMMED = [
 _DOMAIN_KEY = ["indicator", "level", "unit_id", "domain"]
 
 
-_BACKGROUND = ["district_id", "sex", "urban", "age_group"]
+_BACKGROUND = ["district_id", "sex", "urban", "age_group", "wealth"]
 
 
 def domain_dimensions(totals: pd.DataFrame) -> Dimensions:
@@ -60,8 +61,9 @@ def _by_domain(
 ) -> pd.DataFrame:
     """Sums of columns of `frame` by `key`, level, unit_id and domain.
 
-    A row that lacks a dimension is in none of its domains. Groups are formed from numbers instead of texts, and coarser
-    units from the sums of districts: several times faster than twenty groupings by five text columns.
+    A row that lacks a dimension is in none of its domains. Districts are put together where `units` names the unit of a
+    coarser map that each lies in (`common_id`). Groups are formed from numbers instead of texts, and coarser units from
+    the sums of districts: several times faster than twenty groupings by five text columns.
     """
     columns = [column for column in UNIT_COLUMNS.values() if column]
     names = dict.fromkeys([*key, *(name for group in dimensions for name in group)])
@@ -69,8 +71,13 @@ def _by_domain(
     labels = {name: np.asarray(found, dtype=object) for name, (_, found) in coded.items()}
     district, districts = pd.factorize(frame["district_id"])
     placed = pd.DataFrame({"district_id": districts}).merge(
-        units[columns].astype({"district_id": districts.dtype}), on="district_id", how="left", validate="m:1"
+        units[[*columns, *(["common_id"] if "common_id" in units else [])]].astype({"district_id": districts.dtype}),
+        on="district_id",
+        how="left",
+        validate="m:1",
     )
+    if "common_id" in units:
+        placed["district_id"] = placed["common_id"]
     unit_codes = {
         level: pd.factorize(placed.assign(all="all")[column or "all"]) for level, column in UNIT_COLUMNS.items()
     }
@@ -114,20 +121,21 @@ def _summed(number: NDArray[Any], values: NDArray[np.float64], groups: int) -> N
 class CalibratedCells:
     """The calibration of a wave, and what domains need to find the regression of their scores on its margins.
 
-    Cells combine district, sex, urban and age_group. `auxiliaries` is cells x margin categories (0/1, sparse), `places`
-    says which cells (column `cell`) a level, unit_id and domain has, `sums` has sum_dx and sum_dy by indicator and
-    cell.
+    Cells combine district, sex, urban, age_group and wealth. `auxiliaries` is cells x margin categories (0/1, sparse),
+    `places` says which cells (column `cell`) a level, unit_id and domain has, `sums` has sum_dx and sum_dy by indicator
+    and cell (and by domain, for a y that depends on it). `cells` has the number of each combination.
     """
 
     calibration: Calibration
     auxiliaries: Any
+    cells: pd.DataFrame
     places: pd.DataFrame
     sums: pd.DataFrame
 
     def products(self, domains: pd.DataFrame, ratio: NDArray[np.float64], over: NDArray[np.float64]) -> Any:
         """Sums of d a (y - ratio x) / over in each domain: margin categories x domains, sparse."""
         pairs = domains[_DOMAIN_KEY].assign(number=range(len(domains))).merge(self.places, on=_DOMAIN_KEY[1:])
-        pairs = pairs.merge(self.sums, on=["indicator", "cell"])
+        pairs = pairs.merge(self.sums, on=[name for name in (*_DOMAIN_KEY, "cell") if name in self.sums])
         number = pairs["number"].to_numpy()
         values = (pairs["sum_dy"].to_numpy() - ratio[number] * pairs["sum_dx"].to_numpy()) / over[number]
         shape = (self.auxiliaries.shape[0], len(domains))
@@ -140,12 +148,14 @@ def calibrated_cells(
     totals: pd.DataFrame,
     units: pd.DataFrame,
     design: Design,
+    domain_units: pd.DataFrame | None = None,
     dimensions: Dimensions | None = None,
 ) -> CalibratedCells:
     """What `domain_estimates` needs to know about weights raked to the margins `rake` (each a list of columns).
 
     `calibration_totals` and `totals` are the tables of that name (`psu_totals`) of one wave, `units` its districts;
-    `dimensions` are those of the domains to be estimated, as for `domain_cells`.
+    `domain_units` are given where domains are formed by another map than the wave's own; `dimensions` are those of the
+    domains to be estimated, as for `domain_cells`.
     """
     placed = calibration_totals.merge(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
@@ -157,10 +167,11 @@ def calibrated_cells(
     psu_rows = pd.Series(range(len(design.psus)), index=design.psus["psu"])[placed["psu"]]
     fitted = calibration(design, psu_rows, placed["sum_w"], placed["sum_d"], auxiliaries[cell.to_numpy()])
     known = cells[[*_BACKGROUND, "cell"]].assign(rows=1)
-    places = _by_domain(known, units, dimensions or domain_dimensions(totals), ["cell"], ["rows"]).astype({"cell": int})
+    shown, groups = units if domain_units is None else domain_units, dimensions or domain_dimensions(totals)
+    places = _by_domain(known, shown, groups, ["cell"], ["rows"]).astype({"cell": int})
     sums = totals.merge(known, on=_BACKGROUND, validate="m:1")
     sums = sums.groupby(["indicator", "cell"], sort=False)[["sum_dx", "sum_dy"]].sum().reset_index()
-    return CalibratedCells(fitted, auxiliaries, places.drop(columns="rows"), sums)
+    return CalibratedCells(fitted, auxiliaries, known.drop(columns="rows"), places.drop(columns="rows"), sums)
 
 
 def _domain_sums(cells: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -202,18 +213,78 @@ def _scores(
     return calibrated.calibration.residuals(scores, calibrated.products(sums, ratio, over))
 
 
+def replicate_sums(
+    replicate_totals: pd.DataFrame, scheme: Scheme, units: pd.DataFrame, dimensions: Dimensions
+) -> ReplicateSums:
+    """Table `replicate_totals` of one wave summed to every level, unit and domain."""
+    names = [f"{kind}_{number}" for kind in ("wx", "wy") for number in range(1, scheme.count + 1)]
+    summed = _by_domain(replicate_totals, units, dimensions, ["indicator"], names)
+    return ReplicateSums(
+        scheme,
+        summed[_DOMAIN_KEY].astype("str"),
+        summed[names[: scheme.count]].to_numpy(float),
+        summed[names[scheme.count :]].to_numpy(float),
+    )
+
+
 def domain_covariance(
-    cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None
+    cells: pd.DataFrame,
+    design: Design,
+    calibrated: CalibratedCells | None = None,
+    replicates: ReplicateSums | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Ratio estimates of the domains in `cells` and their full covariance matrix, in one go.
 
-    Returns a frame (indicator, level, unit_id, domain, estimate) of k rows and the k x k covariance, for contrasts.
+    Returns a frame (indicator, level, unit_id, domain, estimate) of k rows and the k x k covariance, for contrasts. The
+    covariance is linearised, or that of the producer's `replicates` where they are given.
     """
     sums, numbered = _domain_sums(cells, design)
     wx = sums["sum_wx"].to_numpy(float)
     estimate = sums["sum_wy"].to_numpy(float) / wx
+    if replicates is not None:
+        return sums[_DOMAIN_KEY].assign(estimate=estimate), replicates.covariance(sums[_DOMAIN_KEY], estimate)
     scores = _scores(sums, numbered, design, calibrated, estimate, wx)
     return sums[_DOMAIN_KEY].assign(estimate=estimate), design.covariance(scores)
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """Ratio estimates of k domains and what combinations of them need.
+
+    `domains` has indicator, level, unit_id, domain, estimate, n, whether all answers agree (`agree`) and the variance
+    under simple random sampling (`simple`); `scores` are the PSU totals of the linearised variable and `cases` says
+    which PSUs have a valid answer (both n_psus x k).
+    """
+
+    domains: pd.DataFrame
+    scores: Any
+    cases: Any
+
+
+def linearised(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None) -> Linearised:
+    """The `Linearised` domains of `cells` that have a valid answer."""
+    sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
+    wx = sums["sum_wx"].to_numpy(float)
+    estimate = sums["sum_wy"].to_numpy(float) / wx
+    scores = _scores(sums, numbered, design, calibrated, estimate, wx)
+    places = (numbered["psu_row"].to_numpy(), numbered["domain_number"].to_numpy())
+    cases = sparse.csc_array((np.ones(len(numbered)), places), shape=(len(design.psus), len(sums)))
+    spread = _spread(sums, estimate)
+    facts = {"estimate": estimate, "agree": _agree(spread, estimate), "simple": spread / sums["n"].to_numpy(float)}
+    frame = sums[[*_DOMAIN_KEY, "n"]].assign(**facts)
+    return Linearised(frame.reset_index(drop=True), scores, cases)
+
+
+def _spread(sums: pd.DataFrame, estimate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted variance of the linearised variable in each domain, with the domain's own weights."""
+    residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
+    w, wx = sums["sum_w"].to_numpy(float), sums["sum_wx"].to_numpy(float)
+    return np.asarray(residual.to_numpy() / w * (w / wx) ** 2, dtype=np.float64)
+
+
+def _agree(spread: NDArray[np.float64], estimate: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether all answers of a domain are the same, but for rounding."""
+    return np.asarray(spread <= 1e-12 * np.maximum(1.0, estimate**2), dtype=np.bool_)
 
 
 def domain_totals(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None) -> pd.DataFrame:
@@ -224,11 +295,17 @@ def domain_totals(cells: pd.DataFrame, design: Design, calibrated: CalibratedCel
 
 
 def domain_estimates(
-    cells: pd.DataFrame, design: Design, kinds: Mapping[str, str], calibrated: CalibratedCells | None = None
+    cells: pd.DataFrame,
+    design: Design,
+    kinds: Mapping[str, str],
+    calibrated: CalibratedCells | None = None,
+    replicates: ReplicateSums | None = None,
 ) -> pd.DataFrame:
     """Estimates with SE, interval and sample size of every domain in `cells` that has a valid answer.
 
-    `kinds` says of each indicator whether it is a `share` or a `mean`; `calibrated` is given when weights were raked.
+    `kinds` says of each indicator whether it is a `share` or a `mean`; `calibrated` is given when weights were raked,
+    `replicates` when the producer supplies replicate weights: standard errors are theirs, and degrees of freedom at
+    most their number less one.
     deff compares with sampling with replacement and the same weights (R's deff="replace", so what calibration gains
     shows in it); it is null where all answers agree, and n_eff is then n over the pooled deff of the indicator at that
     level (over Kish's deff where no unit has one). Sources: Woodruff 1971 (linearisation), Deville and Särndal 1992
@@ -236,13 +313,18 @@ def domain_estimates(
     """
     sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
     wx = sums["sum_wx"].to_numpy(float)
-    estimate = sums["sum_wy"].to_numpy() / wx
-    variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
+    estimate = sums["sum_wy"].to_numpy(float) / wx
+    if replicates is None:
+        variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
+    else:
+        variance = replicates.variances(sums[_DOMAIN_KEY], estimate)
 
     domain, strata = numbered["domain_number"].to_numpy(), design.stratum_codes[numbered["psu_row"]]
     psus = np.bincount(domain, minlength=len(sums))
     pairs = pd.unique(domain * len(design.stratum_sizes) + strata)
     df = psus - np.bincount(pairs // len(design.stratum_sizes), minlength=len(sums))
+    if replicates is not None:
+        df = np.minimum(df, replicates.scheme.count - 1)
 
     sums = sums.assign(variance=variance, psus=psus, df=df).join(_nonresponse(cells), on=_DOMAIN_KEY)
     return _statistics(sums, kinds)
@@ -251,14 +333,13 @@ def domain_estimates(
 def _statistics(sums: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
     """Estimates with everything said of them, from the sums of each domain, its variance, psus, df and non-response."""
     n, w, wx, variance = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx", "variance"))
-    df, estimate = sums["df"].to_numpy(), sums["sum_wy"].to_numpy() / wx
-    residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
-    spread = residual.to_numpy() / w * (w / wx) ** 2
-    agree = spread <= 1e-12 * np.maximum(1.0, estimate**2)
+    df, estimate = sums["df"].to_numpy(), sums["sum_wy"].to_numpy(float) / wx
+    spread = _spread(sums, estimate)
+    agree = _agree(spread, estimate)
     variance = np.where(agree, 0.0, variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         deff = variance / (spread / (n - 1))
-    deff = np.where(agree | (n < 2) | (df < 1) | (variance <= 0), np.nan, deff)
+    deff = np.where(agree | (n < 2) | (df < 1) | ~(variance > 0), np.nan, deff)
 
     frame = sums[_DOMAIN_KEY].assign(
         estimate=estimate,
@@ -269,6 +350,7 @@ def _statistics(sums: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         df=df,
         deff=deff,
         kish=n * sums["sum_w2"].to_numpy() / w**2,
+        weight_sum=w,
         dont_know_share=sums["dont_know_share"],
         refused_share=sums["refused_share"],
     )
@@ -305,31 +387,41 @@ def district_estimates(
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame | None = None,
     rake: Sequence[Sequence[str]] = (),
+    replicate_totals: pd.DataFrame | None = None,
+    scheme: Scheme | None = None,
     dimensions: Dimensions | None = None,
 ) -> pd.DataFrame:
-    """Table `district_estimates` of one wave, from `psu_totals`, `design_psus`, its districts and `indicators`.
+    """Shares and means of table `district_estimates` of one wave, from `psu_totals`, PSUs, districts and indicators.
 
     `dimensions` are crosses of columns of `totals`, those of `domain_dimensions` when not given: any other cross of
-    sex, urban and age_group comes from the same totals, without a look at respondents.
-
-    Weights that were raked come with the wave's `calibration_totals` and the margins `rake` of its wave.yml; indicators
-    are then estimated one after another, which keeps memory at that of one.
+    sex, urban, age_group and wealth comes from the same totals, without a look at respondents. Weights that were raked
+    come with the wave's `calibration_totals` and the margins `rake` of its wave.yml, replicate weights with its
+    `replicate_totals` and the `scheme` of their variance; indicators are then estimated one by one, which keeps memory
+    at that of one.
     """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
     design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
+    raked = calibration_totals is not None and len(calibration_totals) > 0
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
-    if calibration_totals is None or calibration_totals.empty:
+    if answered.empty:
+        return conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
+    if not raked and scheme is None:
         sums = all_domains(answered, units, design, dimensions, UNIT_COLUMNS, _SUMMED)
         asked = sums[["n", "n_dont_know", "n_refused"]].sum(axis=1)
         reasons = {"dont_know_share": sums["n_dont_know"] / asked, "refused_share": sums["n_refused"] / asked}
-        estimates = _statistics(sums.assign(**reasons), kinds)
-    else:
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions)
-        estimates = pd.concat(
-            [
-                domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated)
-                for _, part in answered.groupby("indicator")
-            ]
-        )
-    estimates.insert(0, "wave", totals["wave"].iloc[0])
-    return conform(estimates.sort_values(_DOMAIN_KEY), "district_estimates")
+        table = _statistics(sums.assign(**reasons), kinds)
+        table.insert(0, "wave", totals["wave"].iloc[0])
+        return conform(table.sort_values(_DOMAIN_KEY), "district_estimates")
+    calibrated = None
+    if calibration_totals is not None and raked:
+        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions=dimensions)
+    estimates = []
+    for indicator, part in answered.groupby("indicator"):
+        replicates = None
+        if replicate_totals is not None and scheme is not None:
+            own = replicate_totals[replicate_totals["indicator"] == indicator]
+            replicates = replicate_sums(own, scheme, units, dimensions)
+        estimates.append(domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated, replicates))
+    table = pd.concat(estimates)
+    table.insert(0, "wave", totals["wave"].iloc[0])
+    return conform(table.sort_values(_DOMAIN_KEY), "district_estimates")

@@ -1,6 +1,8 @@
-"""The one decision what may be published: rules of quality and of disclosure applied to direct estimates.
+"""The one decision what may be published: rules of quality and of disclosure applied to estimates.
 
 Everything that people see is made from what this module lets through; suppressed numbers are null, with a reason.
+Quality (too uncertain to be of use) and disclosure (says too much about respondents) are decided apart, each by its own
+rules and with its own reason codes. Disclosure goes first: of a cell withheld for it nothing else may be said.
 """
 
 from __future__ import annotations
@@ -9,28 +11,40 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from perception.errors import InputError, Problem
-from perception.schemas import LEVELS, conform
+from perception.estimation.disclosure import domain_categories, withheld_cells
+from perception.estimation.gaps import GAPS, gap_verdicts
+from perception.estimation.trends import GAP_PREFIX, trend_verdicts
+from perception.schemas import LEVELS, QUALITIES, TABLES, conform
 
-REASONS = {
+DISCLOSURE_REASONS = {
     "below_minimum_level": "not published for areas this small",
     "few_persons": "withheld to protect respondents",
+}
+QUALITY_REASONS = {
     "few_responses": "too few respondents",
     "low_effective_sample": "too few respondents after allowing for the sample design",
     "few_psus": "respondents from a single sampling area",
     "no_degrees_of_freedom": "the sample gives no measure of uncertainty",
     "wide_interval": "too uncertain",
     "high_cv": "too uncertain",
+}
+CAUTION_REASONS = {
     "small_sample": "small sample",
     "few_degrees_of_freedom": "few sampling areas",
     "rather_wide_interval": "rather uncertain",
     "rather_high_cv": "rather uncertain",
     "many_dont_know": "many did not know",
+    "part_not_published": "one of the numbers compared is not published",
+    "not_comparable": "the two waves do not compare",
 }
+REASONS = DISCLOSURE_REASONS | QUALITY_REASONS | CAUTION_REASONS
 """What each reason code says to a reader."""
 
-_KEPT_WHEN_SUPPRESSED = ["wave", "indicator", "level", "unit_id", "domain", "method", "simulated", "quality", "reason"]
+_CELL = ["wave", "indicator", "level", "unit_id", "domain"]
+_KEPT_WHEN_SUPPRESSED = [*_CELL, "method", "simulated", "quality", "reason"]
 
 
 @dataclass(frozen=True)
@@ -52,21 +66,125 @@ class PublicationRules:
 
 
 def published_estimates(
-    estimates: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules | None = None
+    estimates: pd.DataFrame,
+    indicators: pd.DataFrame,
+    small_area: pd.DataFrame | None = None,
+    rules: PublicationRules | None = None,
+    units: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Table `published_estimates` from `district_estimates` and `indicators` of any number of waves.
+    """Table `published_estimates` from `district_estimates`, `indicators` and `small_area_estimates` of any waves.
 
-    n_eff is capped at n. Of a sensitive indicator a whole table (one level by one kind of domain) is withheld as soon
-    as one of its cells has fewer persons on either side than allowed, so that nothing can be had by subtraction.
+    `units` gives wave, district_id, division_id and province_id of every district of a wave. It is needed where a
+    sensitive indicator has cells to protect; an InputError says so.
+
+    Of the direct estimates n_eff is capped at n. A small-area estimate stands beside the direct one as a row of method
+    `small_area` (level district, domain `all`), judged by its own interval, also where the direct one is too uncertain;
+    it is withheld with the direct one where that is withheld to protect respondents. Neither the direct estimate that
+    the model used nor its shrinkage is handed on, since together they give away a withheld direct estimate.
     """
     rules = rules or PublicationRules()
-    frame = estimates.merge(
-        indicators[["wave", "indicator", "kind", "sensitive", "minimum_level", "simulated"]],
-        on=["wave", "indicator"],
-        how="left",
-        validate="m:1",
+    direct = _described(estimates, indicators)
+    direct["n_eff"] = direct["n_eff"].clip(upper=direct["n"].astype(float))
+    unreliable = unreliable_estimates(direct, rules)
+    held = withheld_for_disclosure(direct, units, rules, (unreliable != "").to_numpy())
+    direct = _judged(direct.assign(method="direct"), held, unreliable, doubtful_estimates(direct, rules))
+
+    modelled = _described(_empty("small_area_estimates") if small_area is None else small_area, indicators)
+    modelled = modelled.assign(level="district", unit_id=modelled["district_id"], domain="all", method="small_area")
+    modelled["cv"] = (modelled["se"] / modelled["estimate"].abs()).where(modelled["estimate"] != 0)
+    beside = modelled[_CELL].merge(direct[_CELL].assign(held=held.to_numpy()), on=_CELL, how="left", validate="1:1")
+    modelled = _judged(
+        modelled,
+        beside["held"].fillna("").mask(_below_minimum_level(modelled), "below_minimum_level"),
+        _reasons(_too_uncertain(modelled, rules)),
+        _reasons(_rather_uncertain(modelled, rules)),
     )
-    unknown = frame.loc[frame["kind"].isna(), ["wave", "indicator"]].drop_duplicates()
+    names = TABLES["published_estimates"].names
+    parts = [part.reindex(columns=names) for part in (direct, modelled) if len(part)]
+    table = pd.concat(parts, ignore_index=True) if parts else _empty("published_estimates")
+    return conform(table, "published_estimates")
+
+
+def unreliable_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Series:
+    """Quality codes for which each direct estimate is suppressed, joined by semicolons; empty where there is none.
+
+    `direct` is `district_estimates` with the indicator's kind. An n_eff above n counts as n: with few degrees of
+    freedom a design effect below 1 is more often luck than precision.
+    """
+    n, psus, df = (direct[name].astype(float) for name in ("n", "psus", "df"))
+    return _reasons(
+        {
+            "few_responses": n < rules.minimum_n,
+            "low_effective_sample": ~(direct["n_eff"].clip(upper=n) >= rules.minimum_n_eff),
+            "few_psus": psus < rules.minimum_psus,
+            "no_degrees_of_freedom": (df < rules.minimum_df) | direct["se"].isna(),
+            **_too_uncertain(direct, rules),
+        }
+    )
+
+
+def doubtful_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Series:
+    """Codes for which each direct estimate is to be used with caution, joined by semicolons."""
+    n, df = (direct[name].astype(float) for name in ("n", "df"))
+    return _reasons(
+        {
+            "small_sample": n < rules.caution_n,
+            "few_degrees_of_freedom": df < rules.caution_df,
+            **_rather_uncertain(direct, rules),
+            "many_dont_know": direct["dont_know_share"] > rules.caution_dont_know,
+        }
+    )
+
+
+def withheld_for_disclosure(
+    direct: pd.DataFrame, units: pd.DataFrame | None, rules: PublicationRules, unpublished: NDArray[np.bool_]
+) -> pd.Series:
+    """The disclosure code for which each direct estimate is suppressed; empty where there is none.
+
+    Below the indicator's minimum level nothing is published. Of a sensitive indicator neither is a cell with fewer than
+    `minimum_persons` answering 1 or answering 0, and further cells are withheld, with the same code, until the counts
+    in all these cells cannot be worked out from the others (see `disclosure`). `unpublished` says which rows are
+    suppressed for their quality. A sensitive mean is withheld whole: no counts show its cells safe.
+    """
+    below, sensitive = _below_minimum_level(direct), direct["sensitive"].astype(bool)
+    persons = direct[["n", "n_positive"]].assign(other=direct["n"] - direct["n_positive"]).astype("Int64")
+    thin = sensitive & (persons[["n_positive", "other"]].min(axis=1, skipna=False) < rules.minimum_persons).fillna(True)
+    protected = (below | thin).to_numpy(bool)
+    reason = pd.Series("", index=direct.index, dtype="str")
+    for _, group in direct[sensitive].groupby(["wave", "indicator"], sort=False):
+        rows = direct.index.get_indexer(group.index)
+        if (group["kind"] == "mean").any() or persons.iloc[rows].isna().any(axis=None):
+            reason.iloc[rows] = "few_persons"
+        elif protected[rows].any():
+            cells = group[[*_CELL[2:], "n", "n_positive"]]
+            own = _units_of(group["wave"].iloc[0], group["indicator"].iloc[0], units)
+            hidden = withheld_cells(cells, own, protected[rows], unpublished[rows], rules.minimum_persons)
+            reason.iloc[rows[hidden]] = "few_persons"
+    return reason.mask(below, "below_minimum_level")
+
+
+def withheld(published: pd.DataFrame) -> pd.DataFrame:
+    """Table `withheld` from `published_estimates`: how many cells are withheld and why, in words.
+
+    Each cell counts once, under the first of its reasons, so that rows may be added up.
+    """
+    held = published[published["quality"] == "suppress"]
+    code = held["reason"].str.split(";").str[0]
+    by = ["wave", "simulated", "indicator", "method", "level", "domain_kind"]
+    kinds = {domain: ",".join(domain_categories(domain)) or "all" for domain in published["domain"].unique()}
+    cells = published.assign(domain_kind=published["domain"].map(kinds)).groupby(by).size().rename("cells")
+    counted = held.assign(domain_kind=held["domain"].map(kinds), reason=code)
+    table = counted.groupby([*by, "reason"]).size().rename("withheld").reset_index().join(cells, on=by)
+    table["concern"] = np.where(table["reason"].isin(list(DISCLOSURE_REASONS)), "disclosure", "quality")
+    return conform(table.assign(words=table["reason"].map(REASONS)), "withheld")
+
+
+def _described(frame: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    """Rows with what `indicators` says of them; an InputError names those it does not know."""
+    facts = indicators[["wave", "indicator", "kind", "sensitive", "minimum_level", "simulated"]]
+    bare = frame.drop(columns="simulated", errors="ignore")
+    described = bare.merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
+    unknown = described.loc[described["kind"].isna(), ["wave", "indicator"]].drop_duplicates()
     if len(unknown):
         raise InputError(
             Problem(
@@ -76,47 +194,55 @@ def published_estimates(
             )
             for row in unknown.itertuples()
         )
-    frame["n_eff"] = np.minimum(frame["n_eff"], frame["n"].astype(float))
-    share, width = frame["kind"] == "share", frame["high"] - frame["low"]
-    n, psus, df = (frame[name].astype(float) for name in ("n", "psus", "df"))
+    return described
 
-    disclosing = {
-        "below_minimum_level": frame["level"].map(LEVELS.index) < frame["minimum_level"].map(LEVELS.index),
-        "few_persons": _in_a_disclosing_table(frame, rules.minimum_persons),
-    }
-    unreliable = {
-        "few_responses": n < rules.minimum_n,
-        "low_effective_sample": ~(frame["n_eff"] >= rules.minimum_n_eff),
-        "few_psus": psus < rules.minimum_psus,
-        "no_degrees_of_freedom": (df < rules.minimum_df) | frame["se"].isna(),
-        "wide_interval": share & ~(width < rules.maximum_width),
-        "high_cv": ~share & ~(frame["cv"] <= rules.maximum_cv),
-    }
-    doubtful = {
-        "small_sample": n < rules.caution_n,
-        "few_degrees_of_freedom": df < rules.caution_df,
-        "rather_wide_interval": share & (width >= rules.caution_width),
-        "rather_high_cv": ~share & (frame["cv"] > rules.caution_cv),
-        "many_dont_know": frame["dont_know_share"] > rules.caution_dont_know,
-    }
-    withheld, blocked, doubt = _first_reason(disclosing), _reasons(unreliable), _reasons(doubtful)
-    # Of a cell withheld to protect respondents nothing else may be said, its sample size included.
-    blocked = withheld.where(withheld != "", blocked)
-    frame["method"] = "direct"
-    frame["quality"] = np.where(blocked != "", "suppress", np.where(doubt != "", "caution", "publish"))
-    reason = blocked.where(blocked != "", doubt)
-    frame["reason"] = reason.where(reason != "")
+
+def _judged(frame: pd.DataFrame, withheld: pd.Series, unreliable: pd.Series, doubtful: pd.Series) -> pd.DataFrame:
+    """Rows with quality and reason, and without the numbers of suppressed ones, the sample size included."""
+    blocked = withheld.where(withheld != "", unreliable)
+    reason = blocked.where(blocked != "", doubtful)
+    frame = frame.assign(
+        quality=np.where(blocked != "", "suppress", np.where(doubtful != "", "caution", "publish")),
+        reason=reason.where(reason != ""),
+    )
     numbers = [column for column in frame.columns if column not in _KEPT_WHEN_SUPPRESSED]
     frame[numbers] = frame[numbers].mask(blocked != "")
-    return conform(frame, "published_estimates")
+    return frame
 
 
-def _in_a_disclosing_table(frame: pd.DataFrame, minimum_persons: int) -> pd.Series:
-    """Rows of sensitive indicators whose table has a cell with too few persons answering 1 or answering 0."""
-    other = frame["n"] - frame["n_positive"]
-    thin = frame["sensitive"] & ((frame["n_positive"] < minimum_persons) | (other < minimum_persons)).fillna(True)
-    dimensions = frame["domain"].str.replace(r"=[^,]*", "", regex=True)
-    return thin.astype(bool).groupby([frame["wave"], frame["indicator"], frame["level"], dimensions]).transform("any")
+def _too_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd.Series]:
+    share = frame["kind"] == "share"
+    return {
+        "wide_interval": share & ~(frame["high"] - frame["low"] < rules.maximum_width),
+        "high_cv": ~share & ~(frame["cv"] <= rules.maximum_cv),
+    }
+
+
+def _rather_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd.Series]:
+    share = frame["kind"] == "share"
+    return {
+        "rather_wide_interval": share & (frame["high"] - frame["low"] >= rules.caution_width),
+        "rather_high_cv": ~share & (frame["cv"] > rules.caution_cv),
+    }
+
+
+def _below_minimum_level(frame: pd.DataFrame) -> pd.Series:
+    below: pd.Series = frame["level"].map(LEVELS.index) < frame["minimum_level"].map(LEVELS.index)
+    return below
+
+
+def _units_of(wave: str, indicator: str, units: pd.DataFrame | None) -> pd.DataFrame:
+    own = None if units is None else units[units["wave"] == wave]
+    if own is None or own.empty:
+        problem = "has counts to protect, but the divisions and provinces of its districts are not given"
+        raise InputError(
+            [Problem(f"wave {wave}, indicator {indicator}", problem, "Pass the wave's districts as units.")]
+        )
+    return own
+
+
+def _empty(table: str) -> pd.DataFrame:
+    return conform(pd.DataFrame(columns=TABLES[table].names), table)
 
 
 def _reasons(rules: dict[str, pd.Series]) -> pd.Series:
@@ -128,17 +254,97 @@ def _reasons(rules: dict[str, pd.Series]) -> pd.Series:
     return text
 
 
-def _first_reason(rules: dict[str, pd.Series]) -> pd.Series:
-    """The code of the first rule that holds in each row; empty where none does."""
-    return _reasons(rules).str.split(";").str[0]
-
-
 def published_drivers(
     drivers: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules | None = None
 ) -> pd.DataFrame:
-    """Table `published_drivers`: without models of sensitive outcomes or of too few respondents, PSUs or df."""
+    """Table `published_drivers`: without models of sensitive outcomes or of too few respondents, PSUs or df.
+
+    A sensitive indicator that is a driver itself is left out where its prevalence stands for too few persons.
+    """
     rules = rules or PublicationRules()
-    outcomes = indicators[["wave", "indicator", "sensitive", "simulated"]].rename(columns={"indicator": "outcome"})
-    known = drivers.merge(outcomes, on=["wave", "outcome"], how="inner", validate="m:1")
+    facts = indicators[["wave", "indicator", "sensitive", "simulated"]]
+    known = drivers.merge(facts.rename(columns={"indicator": "outcome"}), on=["wave", "outcome"], validate="m:1")
     enough = (known["n"] >= rules.minimum_n) & (known["psus"] >= rules.minimum_psus) & (known["df"] >= rules.minimum_df)
-    return conform(known[enough & ~known["sensitive"].astype(bool)], "published_drivers")
+    rarer = known["prevalence"].clip(upper=1 - known["prevalence"])
+    sensitive = facts.loc[facts["sensitive"].astype(bool), ["wave", "indicator"]]
+    is_sensitive = pd.MultiIndex.from_frame(known[["wave", "driver"]]).isin(pd.MultiIndex.from_frame(sensitive))
+    thin = is_sensitive & ~(known["n"].astype(float) * rarer >= rules.minimum_persons)
+    return conform(known[enough & ~thin & ~known["sensitive"].astype(bool)], "published_drivers")
+
+
+def published_gaps(gaps: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    """Table `published_gaps`: of `subgroup_gaps`, those of which both groups are published in `published_estimates`.
+
+    q_value and verdict are made anew among the gaps that are published.
+    """
+    parts = []
+    for group in (0, 1):
+        domain = gaps["gap"].map({gap: pair[group] for gap, pair in GAPS.items()})
+        parts.append(gaps[["wave", "indicator", "level", "unit_id"]].assign(domain=domain, row=gaps.index))
+    frame = _with_quality(gaps, parts, published, indicators)
+    shown = frame["quality"] != "suppress"
+    numbers = ["estimate", "se", "low", "high", "p_value", "n_first", "n_second", "psus", "df"]
+    frame[numbers] = frame[numbers].where(shown)
+    judged = gap_verdicts(frame)
+    return conform(judged.assign(verdict=judged["verdict"].where(shown)), "published_gaps")
+
+
+def published_trends(
+    trends: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame, members: pd.DataFrame
+) -> pd.DataFrame:
+    """Table `published_trends`: of `trends`, the changes of which every part is published in `published_estimates`.
+
+    Parts are the estimates of both waves, of both groups for a gap, and of each district for a unit that is made of
+    several (`members`: wave, predecessor, side, unit_id, district_id). q_value and verdict are made anew among the
+    changes that are published; what does not compare has no numbers and keeps its verdict, with the why as note.
+    """
+    parts = []
+    for side, wave in (("before", "predecessor"), ("after", "wave")):
+        inside = members[members["side"] == side].assign(level="district").drop(columns="side")
+        keys = trends[["wave", "predecessor", "indicator", "level", "unit_id", "domain"]].assign(row=trends.index)
+        keys = keys.merge(inside, on=["wave", "predecessor", "level", "unit_id"], how="left")
+        keys = keys.assign(unit_id=keys["district_id"].fillna(keys["unit_id"]), wave=keys[wave])
+        gap = keys["domain"].str.startswith(GAP_PREFIX)
+        parts.append(keys[~gap])
+        for group in (0, 1):
+            domains = {GAP_PREFIX + name: pair[group] for name, pair in GAPS.items()}
+            parts.append(keys[gap].assign(domain=keys.loc[gap, "domain"].map(domains)))
+    frame = _with_quality(trends.rename(columns={"reason": "note"}), parts, published, indicators)
+    comparable = frame["verdict"] != "not_comparable"
+    frame["quality"] = frame["quality"].where(comparable, "suppress")
+    frame["reason"] = frame["reason"].where(comparable, "not_comparable")
+    shown = frame["quality"] != "suppress"
+    numbers = ["before", "after", "change", "se", "low", "high", "df", "p_value", "n_before", "n_after"]
+    frame[numbers] = frame[numbers].where(shown)
+    judged = trend_verdicts(frame, comparable)
+    return conform(judged.assign(verdict=judged["verdict"].where(shown | ~comparable)), "published_trends")
+
+
+def _with_quality(
+    frame: pd.DataFrame, parts: list[pd.DataFrame], published: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    """The rows with what `published` says of their parts: the worst quality and its reasons; and the indicator's facts.
+
+    Each of `parts` has the key of an estimate and `row`, an index label of `frame`. A part that is not in `published`
+    is suppressed.
+    """
+    key = ["wave", "indicator", "level", "unit_id", "domain"]
+    direct = published.loc[published["method"] == "direct", [*key, "quality", "reason"]]
+    found = pd.concat([part[[*key, "row"]] for part in parts], ignore_index=True).drop_duplicates()
+    found = found.merge(direct, on=key, how="left", validate="m:1")
+    found["reason"] = found["reason"].where(found["quality"].notna(), "part_not_published")
+    found["rank"] = found["quality"].fillna("suppress").map(QUALITIES.index)
+    worst = found.groupby("row")["rank"].max().reindex(frame.index)
+    decisive = found[(found["rank"] == found["row"].map(worst)) & found["reason"].notna()]
+    decisive = decisive[["row", "reason"]].drop_duplicates()
+    codes = decisive.assign(reason=decisive["reason"].str.split(";")).explode("reason")[["row", "reason"]]
+    reasons = codes.drop_duplicates().groupby("row")["reason"].agg(";".join).reindex(frame.index)
+    facts = indicators[["wave", "indicator", "higher_is_better"]]
+    waves = [name for name in ("wave", "predecessor") if name in frame]
+    known = frame[["wave", "indicator"]].merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
+    return frame.assign(
+        quality=worst.map(dict(enumerate(QUALITIES))),
+        reason=reasons,
+        simulated=frame[waves].isin(set(indicators.loc[indicators["simulated"], "wave"])).any(axis=1),
+        higher_is_better=known["higher_is_better"].to_numpy(),
+    )

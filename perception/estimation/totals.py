@@ -23,7 +23,7 @@ from perception.intake.instrument import Indicator, Instrument
 from perception.intake.wave_file import Wave
 from perception.schemas import TABLES, conform
 
-CELL = ("district_id", "sex", "urban", "age_group", "stratum", "psu")
+CELL = ("district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu")
 _COUNTS = ("n", "n_positive", "n_dont_know", "n_refused")
 _SUMS = ("sum_w", "sum_w2", "sum_wx", "sum_wy", "sum_wx2", "sum_wxy", "sum_wy2")
 _UNCALIBRATED_SUMS = ("sum_dx", "sum_dy")
@@ -50,7 +50,7 @@ def indicator_quantity(indicator: Indicator) -> Quantity:
     A share of several questions is 1 when any answer is positive and 0 when all that were asked have another valid
     answer; questions that were not asked do not count. Don't know, refused and missing leave the respondent out.
     """
-    if indicator.kind == "mean":
+    if indicator.kind != "share":
         assert indicator.question is not None
         column = nw.col(indicator.question)
         reason = nw.col(indicator.question + REASON_SUFFIX)
@@ -167,11 +167,17 @@ def _one_indicator(wide: pd.DataFrame, prefix: str) -> dict[str, NDArray[Any]]:
 
 
 def psu_totals(responses: Path, instrument: Instrument) -> pd.DataFrame:
-    """Table `psu_totals` of a wave, from its responses as a Parquet file (one wave)."""
+    """Table `psu_totals` of a wave, from its responses as a Parquet file (one wave); quantiles have no totals."""
     with duckdb.connect() as connection:
         relation = connection.read_parquet(str(responses))
         indicators = instrument.available_indicators(relation.columns)
-        quantities = {name: indicator_quantity(indicator) for name, indicator in indicators.items()}
+        quantities = {
+            name: indicator_quantity(indicator)
+            for name, indicator in indicators.items()
+            if indicator.kind != "quantile"
+        }
+        if not quantities:
+            return conform(pd.DataFrame(columns=TABLES["psu_totals"].names), "psu_totals")
         built = relation.filter("uncalibrated_weight IS NOT NULL").limit(1).fetchall()
         uncalibrated = "uncalibrated_weight" if built else None
         summed = totals(relation, quantities, ["wave", *CELL], uncalibrated=uncalibrated)

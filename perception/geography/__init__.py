@@ -6,6 +6,7 @@ Facts come from the reference files, shapes from cells or a user's boundary file
 from perception.geography.boundaries import DISCLAIMER, Geometry, district_geometry, load_boundaries
 from perception.geography.gazetteer import (
     Gazetteer,
+    common_units,
     fold_name,
     load_gazetteer,
     resolve_districts,
@@ -19,6 +20,7 @@ __all__ = [
     "DISCLAIMER",
     "Gazetteer",
     "Geometry",
+    "common_units",
     "district_geometry",
     "district_shapes",
     "fold_name",

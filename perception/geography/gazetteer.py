@@ -330,6 +330,46 @@ def units_covering(gazetteer: Gazetteer, vintage: str) -> dict[str, list[str]]:
     return covering
 
 
+def common_units(gazetteer: Gazetteer, before: str, after: str) -> tuple[str, pd.DataFrame]:
+    """The finest map that two vintages share, and where their districts lie in it.
+
+    A unit is a smallest union of districts that both maps have, found by tehsils. Returns the vintage whose map that is
+    (`before+after` where neither is the coarser everywhere) and a frame with a row per vintage and district: vintage,
+    district_id, common_id (the coarser map's district, several joined by `+` where neither map has the unit as one),
+    division_id and province_id of the unit. Raises InputError for an unknown vintage.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    vintages = list(dict.fromkeys((before, after)))
+    for vintage in vintages:
+        _vintage_ids(gazetteer, vintage)
+    of_tehsil = gazetteer.vintages[gazetteer.vintages["vintage"].isin(vintages)]
+    districts = of_tehsil[["vintage", "district_id"]].drop_duplicates(ignore_index=True)
+    rows = pd.MultiIndex.from_frame(districts).get_indexer(
+        pd.MultiIndex.from_frame(of_tehsil[["vintage", "district_id"]])
+    )
+    tehsils, _ = pd.factorize(of_tehsil["tehsil_id"])
+    size = len(districts) + len(of_tehsil)
+    links = coo_array(([1] * len(rows), (rows, tehsils + len(districts))), shape=(size, size))
+    districts["component"] = connected_components(links, directed=False)[1][: len(districts)]
+
+    sizes = districts.groupby(["component", "vintage"])["district_id"].size().unstack()[vintages]
+    named_by = districts["component"].map(sizes.idxmin(axis=1))
+    naming = districts[districts["vintage"] == named_by].sort_values("district_id").groupby("component")["district_id"]
+    places = gazetteer.districts.set_index("district_id")
+    province = naming.first().str.extract("^([a-z]+)-", expand=False)
+    division = naming.first().map(places["division"]).map(_slug)
+    units = pd.DataFrame(
+        {"common_id": naming.agg("+".join), "division_id": province + "-" + division, "province_id": province}
+    )
+    coarsest = [vintage for vintage in vintages if (sizes[vintage] == 1).all()]
+    frame = districts.merge(units, left_on="component", right_index=True).drop(columns="component")
+    return coarsest[0] if coarsest else "+".join(vintages), frame.sort_values(
+        ["vintage", "district_id"], ignore_index=True
+    )
+
+
 def resolve_districts(
     gazetteer: Gazetteer, vintage: str, names: Iterable[str], declared: Mapping[str, str]
 ) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from perception.intake.declarations import BACKGROUND, REASONS
 from perception.intake.instrument import Instrument
 from perception.intake.readers import code_key
 from perception.intake.wave_file import Comparison, Variable, Wave
-from perception.schemas import conform
+from perception.schemas import TABLES, conform
 
 ASPECTS = ("new", "lost", "wording", "labels", "codes", "scale", "direction", "filter", "order")
 VERDICTS = ("same", "recoded", "break")
@@ -362,3 +362,26 @@ def comparability(changes: pd.DataFrame, wave: Wave) -> pd.DataFrame:
         reasons = dict.fromkeys(reason for declared, reason in found if declared == verdict)
         rows.append({"variable": variable, "verdict": verdict, "reason": "; ".join(reasons) or None})
     return pd.DataFrame(rows, columns=["variable", "verdict", "reason"])
+
+
+def compared_quantities(changes: pd.DataFrame, wave: Wave, instrument: Instrument) -> pd.DataFrame:
+    """Table `comparability`: how far each indicator and background variable compares with the predecessor's.
+
+    The strictest verdict of an indicator's questions counts, its universe included. Indicators are those that either
+    wave can make; the table is empty without a predecessor.
+    """
+    columns = TABLES["comparability"].names
+    if wave.predecessor is None:
+        return conform(pd.DataFrame(columns=columns), "comparability")
+    verdicts = comparability(changes, wave).set_index("variable")
+    parts = {("indicator", name): i.needed_questions for name, i in instrument.indicators.items()}
+    parts |= {("background", name): {name} for name in BACKGROUND}
+    rows = []
+    for (kind, name), needed in parts.items():
+        if not needed <= set(verdicts.index):
+            continue
+        own = verdicts.loc[sorted(needed)]
+        verdict = max(own["verdict"], key=VERDICTS.index)
+        reasons = dict.fromkeys(own.loc[own["verdict"] == verdict, "reason"].dropna())
+        rows.append((wave.id, wave.predecessor, kind, name, verdict, "; ".join(reasons) or None))
+    return conform(pd.DataFrame(rows, columns=columns), "comparability")

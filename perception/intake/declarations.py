@@ -19,6 +19,7 @@ REASONS = ("dont_know", "refused", "not_asked", "missing")
 """Why an answer is not there. Don't know and refused are counted; all four are left out of the denominator."""
 
 REASON_SUFFIX = "_reason"
+REPLICATE_PREFIX = "replicate_weight_"
 """A number's reason for no answer stands in a column of its own, named after the number."""
 
 BACKGROUND: dict[str, tuple[str, ...]] = {

@@ -14,6 +14,7 @@ def wave_facts(responses: pd.DataFrame, design_psus: pd.DataFrame, wave: Wave, v
     facts = {
         "wave": wave.id,
         "round": wave.round,
+        "predecessor": wave.predecessor,
         "title": wave.title.en,
         "instrument": wave.instrument,
         "first_day": wave.dates.start.isoformat(),
@@ -26,9 +27,16 @@ def wave_facts(responses: pd.DataFrame, design_psus: pd.DataFrame, wave: Wave, v
         "respondents": len(responses),
         "psus": len(design_psus),
         "districts": responses["district_id"].nunique(),
+        "raked_margins": ";".join("*".join(margin) for margin in wave.weighting.rake) if wave.weighting else "",
+        "shared_psus": wave.design.shared_psus,
         "wave_version": version,
     }
     return conform(pd.DataFrame([facts]), "waves")
+
+
+def raked_margins(text: str) -> list[list[str]]:
+    """The margins that column raked_margins of `waves` names, each a list of columns."""
+    return [margin.split("*") for margin in text.split(";") if margin]
 
 
 def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument) -> pd.DataFrame:
@@ -48,6 +56,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "question": "; ".join(instrument.questions[question].label.en for question in indicator.questions),
             "positive": _positive(indicator, instrument),
             "population": indicator.population,
+            "target": indicator.target,
         }
         for name, indicator in instrument.available_indicators(responses.columns).items()
     ]
@@ -55,11 +64,11 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
 
 
 def _unit(indicator: Indicator, instrument: Instrument) -> str | None:
-    return instrument.questions[indicator.questions[0]].unit if indicator.kind == "mean" else None
+    return instrument.questions[indicator.questions[0]].unit if indicator.kind != "share" else None
 
 
 def _positive(indicator: Indicator, instrument: Instrument) -> str | None:
-    if indicator.kind == "mean":
+    if indicator.kind != "share":
         return None
     categories = instrument.questions[indicator.questions[0]].categories
     return ", ".join(categories[answer].en for answer in indicator.positive)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from perception.errors import InputError, Problem
 from perception.geography.gazetteer import Gazetteer, resolve_districts, unresolved_problems
-from perception.intake.declarations import AGE_BREAKS, AGE_GROUPS, BACKGROUND, REASON_SUFFIX, REASONS
+from perception.intake.declarations import AGE_BREAKS, AGE_GROUPS, BACKGROUND, REASON_SUFFIX, REASONS, REPLICATE_PREFIX
 from perception.intake.instrument import Instrument, Universe
 from perception.intake.privacy import looks_personal
 from perception.intake.readers import code_key, code_keys, numbers
@@ -131,6 +131,8 @@ def responses(raw: pd.DataFrame, wave: Wave, instrument: Instrument, gazetteer: 
     problems += found
     weight, found = _weights(rows)
     problems += found
+    replicates, found = _replicate_weights(rows, weight)
+    problems += found
     identity = combined_codes(kept, wave.respondent_id)
     problems += _identity_problems(kept, wave, identity, rows.column_files)
     stratum, psu = (
@@ -161,6 +163,7 @@ def responses(raw: pd.DataFrame, wave: Wave, instrument: Instrument, gazetteer: 
             "age": age,
             "age_group": pd.Series(bands, index=kept.index).where(age.notna()),
             **columns,
+            **replicates,
         },
         copy=False,
     )
@@ -176,10 +179,13 @@ def _missing_columns(raw: pd.DataFrame, wave: Wave) -> dict[tuple[str, str], Pro
         "design.strata": wave.design.strata,
         "design.psu": [wave.design.psu],
         "design.psu_within": wave.design.psu_within,
+        "design.population_psus": [wave.design.population_psus] if wave.design.population_psus else [],
         "geography.district": [wave.geography.district],
         "fieldwork": wave.fieldwork.columns,
         "remedies": [column for remedy in wave.remedies for column in remedy.columns],
     } | {f"variables.{name}": variable.sources for name, variable in wave.variables.items()}
+    if wave.design.replicates and isinstance(wave.design.replicates.columns, list):
+        wanted["design.replicates"] = wave.design.replicates.columns
     if wave.weighting and wave.weighting.eligible:
         wanted["weighting.eligible"] = [wave.weighting.eligible.column]
     return {
@@ -446,6 +452,31 @@ def _weights(rows: Rows) -> tuple[pd.Series, list[Problem]]:
     return weight, problems
 
 
+def _replicate_weights(rows: Rows, weight: pd.Series) -> tuple[dict[str, pd.Series], list[Problem]]:
+    """The replicate weights that the wave declares, whole (not factors of the weight), numbered in order."""
+    declared, frame, wave = rows.wave.design.replicates, rows.frame, rows.wave
+    if declared is None:
+        return {}, []
+    names, where = declared.named(map(str, frame.columns)), f"{wave.id}/wave.yml, design.replicates"
+    if len(names) < 2 or (declared.rscales and len(declared.rscales) != len(names)):
+        what = f"`columns` {declared.columns!r} are {len(names)} columns"
+        if declared.rscales:
+            what += f", `rscales` {len(declared.rscales)} numbers"
+        remedy = "Name every column with replicate weights, at least two, and as many `rscales` where there are any."
+        return {}, [Problem(where, what, remedy)]
+    columns, problems = {}, []
+    for number, name in enumerate(names, start=1):
+        values = numbers(code_keys(frame[name])).astype("float64")
+        wrong = ~(np.isfinite(values) & (values >= 0))
+        if wrong.any() or not (values > 0).any():
+            count = int(wrong.sum())
+            what = f"{count} of {len(frame)} rows have no weight of zero or more" if count else "is zero in every row"
+            remedy = "Bring the file with its replicate weights, or leave the column out of design.replicates."
+            problems.append(Problem(f"{rows.place(name)} (design.replicates)", what, remedy))
+        columns[f"{REPLICATE_PREFIX}{number}"] = values if declared.combined else values * weight
+    return columns, problems
+
+
 def combined_codes(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
     """The codes of several columns as one text; null where any is blank."""
     if len(columns) == 1:
@@ -521,10 +552,12 @@ def _nesting_problems(wave: Wave, stratum: pd.Series, psu: pd.Series, column_fil
 
 
 def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataFrame:
-    """Every PSU of the raw rows in strata that have a response: wave, stratum, psu, district_id, urban, responses.
+    """Every PSU of the raw rows in strata that have a response: wave, stratum, psu, district_id, urban,
+    population_psus (of its stratum, null when not declared), responses.
 
     `frame` is the wave's `responses`; a PSU without one takes district and area from its stratum. InputError when a PSU
-    of rows that do not count stands in another stratum than its responses.
+    of rows that do not count stands in another stratum than its responses, or when a stratum's number of PSUs in the
+    population is not one whole number, at least that of those sampled.
     """
     places = frame[["psu", "stratum", "district_id", "urban"]].drop_duplicates()
     columns = list(dict.fromkeys([*wave.design.strata, *wave.design.psu_within, wave.design.psu]))
@@ -547,6 +580,7 @@ def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataF
     for column in ("district_id", "urban"):
         sampled[column] = sampled[column].fillna(sampled[column + "_stratum"])
     sampled["responses"] = sampled["responses"].fillna(0).astype(int)
+    sampled["population_psus"] = _population_psus(raw, wave, sampled)
     if wave.design.empty_psus == "leave_out":
         sampled = sampled[sampled["responses"] > 0]
     sampled.insert(0, "wave", wave.id)
@@ -555,3 +589,31 @@ def sampled_psus(raw: pd.DataFrame, wave: Wave, frame: pd.DataFrame) -> pd.DataF
         .sort_values(["stratum", "psu"])
         .reset_index(drop=True)
     )
+
+
+def _population_psus(raw: pd.DataFrame, wave: Wave, sampled: pd.DataFrame) -> pd.Series:
+    """The number of PSUs in the population that the wave declares of the stratum of each sampled PSU; else null."""
+    column = wave.design.population_psus
+    if column is None:
+        return pd.Series(pd.NA, index=sampled.index, dtype="Int64")
+    declared = pd.DataFrame(
+        {"stratum": combined_codes(raw, wave.design.strata), "count": numbers(code_keys(raw[column]))}
+    ).drop_duplicates()
+    declared = declared[declared["stratum"].isin(sampled["stratum"])]
+    drawn = sampled["stratum"].value_counts()
+    place = f"{wave.id}/{raw.attrs['column_files'][column]}, column {column}"
+    problems = []
+    for stratum, counts in declared.groupby("stratum")["count"]:
+        found, least = counts.tolist(), int(drawn[stratum])
+        if len(found) > 1:
+            what = f"differs within stratum {stratum}: {', '.join(f'{count:g}' for count in found[:5])}"
+        elif not (np.isfinite(found[0]) and found[0] >= least and found[0] == round(found[0])):
+            what = f"is {found[0]:g} in stratum {stratum}, of which {least} PSUs were sampled"
+        else:
+            continue
+        remedy = "Give every row of a stratum its whole number of PSUs in the population, or take the column out."
+        problems.append(Problem(f"{place} (design.population_psus)", what, remedy))
+    if problems:
+        raise InputError(problems)
+    counts = declared.set_index("stratum")["count"]
+    return sampled["stratum"].map(counts).astype("Int64")

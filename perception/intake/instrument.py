@@ -18,6 +18,7 @@ from perception.intake.declarations import (
     NAME_PATTERN,
     REASON_SUFFIX,
     REASONS,
+    REPLICATE_PREFIX,
     Declaration,
     Text,
     load_declaration,
@@ -59,23 +60,34 @@ class Universe(Declaration):
 
 
 class Indicator(Declaration):
-    """A quantity per respondent: 1 when the answer (or any of several) is `positive`, or the number itself."""
+    """A quantity per respondent: 1 when the answer (or any of several) is `positive`, or the number itself.
+
+    `target` is the value that every district should reach; rankings say how probably one is on its wrong side.
+    Of a number the mean is estimated, or with `quantile` the value that this part of the respondents does not exceed
+    (0.5 is the median).
+    """
 
     label: Text
     question: Name | None = None
     any_of: list[Name] = []
     positive: list[Name] = []
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
     universe: Universe | None = None
     population: str
     higher_is_better: bool = True
     headline: bool = False
     sensitive: bool = False
     minimum_level: Level = "district"
+    target: float | None = None
 
     @model_validator(mode="after")
     def _asks_something(self) -> Indicator:
         if (self.question is None) == (not self.any_of):
             raise ValueError("needs either `question` or `any_of`. Give one of the two.")
+        if self.target is not None and self.positive and not 0 < self.target < 1:
+            raise ValueError("the `target` of a share lies between 0 and 1. Write 0.6 for 60 percent.")
+        if self.quantile is not None and self.positive:
+            raise ValueError("`quantile` is of a number, which has no `positive` answers. Give one of the two.")
         return self
 
     @property
@@ -89,9 +101,11 @@ class Indicator(Declaration):
         return {*self.questions, *([self.universe.question] if self.universe else [])}
 
     @property
-    def kind(self) -> Literal["share", "mean"]:
-        """`share` of a 0/1 quantity, or `mean` of a number (a number has no positive answers)."""
-        return "share" if self.positive else "mean"
+    def kind(self) -> Literal["share", "mean", "quantile"]:
+        """`share` of a 0/1 quantity, or `mean` or `quantile` of a number (a number has no positive answers)."""
+        if self.positive:
+            return "share"
+        return "mean" if self.quantile is None else "quantile"
 
 
 class Predictor(Declaration):
@@ -159,7 +173,7 @@ class Instrument(Declaration):
             *(
                 f"question {name} has the name of a column that `responses` has anyway"
                 for name in self.questions
-                if name in taken
+                if name in taken or name.startswith(REPLICATE_PREFIX)
             ),
             *(
                 f"indicator {name} has the name of a variable"
@@ -186,7 +200,7 @@ class Instrument(Declaration):
                 for question in indicator.questions
                 if question in BACKGROUND
             ]
-            if indicator.kind == "mean" and (indicator.any_of or indicator.question not in numbers):
+            if indicator.kind != "share" and (indicator.any_of or indicator.question not in numbers):
                 mistakes.append(f"indicator {name} has no `positive` answers, and its question is not a number")
         for name, model in self.driver_models.items():
             if model.outcome not in self.indicators:
@@ -207,8 +221,8 @@ class Instrument(Declaration):
 
     def _predictor_mistakes(self, model: str, predictor: Predictor) -> list[str]:
         who, variable = f"driver model {model}", predictor.variable
-        if variable in self.indicators and self.indicators[variable].kind == "mean":
-            return [f"{who}: {variable} is a mean; name its question"]
+        if variable in self.indicators and self.indicators[variable].kind != "share":
+            return [f"{who}: {variable} is a {self.indicators[variable].kind}; name its question"]
         if variable in self.indicators:
             scale: tuple[str, ...] = ("no", "yes")
         elif variable == "age_group":

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import date
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,13 +102,60 @@ class RowRule(Declaration):
         return self
 
 
+class Replicates(Declaration):
+    """Replicate weights as the producer supplies them, and how the spread of estimates over them makes a variance.
+
+    V = scale x sum of rscales x (estimate of a replicate - centre)^2, as R survey's `svrepdesign` has it: `columns` is
+    a list or a pattern (`rep_*`), `combined` says whether they are whole weights or factors of `design.weight`, and the
+    centre is the mean of the replicates, or with `mse` the estimate with the full weight. What is not declared follows
+    from `type`: scale is 1/R (brr), 1/(R (1 - rho)^2) (fay), (R - 1)/R (jk1), 1 (jkn) or 1/(R - 1) (bootstrap) of R
+    replicates, and rscales are 1, but those of jkn, (n_h - 1)/n_h of the stratum thinned, must be declared.
+    """
+
+    type: Literal["brr", "fay", "jk1", "jkn", "bootstrap"]
+    columns: Annotated[str, Field(pattern=r"\*")] | Annotated[list[str], Field(min_length=2)]
+    rho: Annotated[float, Field(ge=0, lt=1)] | None = None
+    scale: Annotated[float, Field(gt=0)] | None = None
+    rscales: list[Annotated[float, Field(ge=0)]] = []
+    combined: bool = True
+    mse: bool = False
+
+    @model_validator(mode="after")
+    def _enough_for_the_type(self) -> Replicates:
+        if (self.type == "fay") != (self.rho is not None):
+            raise ValueError("`rho` belongs to type fay, and fay needs it. Give it there and nowhere else.")
+        if self.type == "jkn" and not self.rscales:
+            raise ValueError("jkn needs `rscales`, one for each replicate. Take them from the producer's manual.")
+        if isinstance(self.columns, list) and len(set(self.columns)) < len(self.columns):
+            raise ValueError("`columns` names a column twice. Name each once.")
+        if self.rscales and isinstance(self.columns, list) and len(self.rscales) != len(self.columns):
+            raise ValueError("`rscales` needs a number for each of `columns`. Give as many.")
+        return self
+
+    def named(self, columns: Iterable[str]) -> list[str]:
+        """The replicate weights among `columns` of the data, in the order declared, or that of their numbers."""
+        if isinstance(self.columns, list):
+            return list(self.columns)
+        return sorted((c for c in columns if fnmatchcase(c, str(self.columns))), key=_by_number)
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """A key that puts rep_2 before rep_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 class SampleDesign(Declaration):
     """The sample design: weight, strata (crossed), PSU, the columns PSU ids are unique within, and two policies.
 
     `weight` is the producer's; a wave that builds its own declares `weighting` instead.
 
     `single_psu` says what happens to a stratum with one PSU, `empty_psus` whether a sampled PSU in which nobody
-    completed an interview counts in its stratum's number of PSUs.
+    completed an interview counts in its stratum's number of PSUs. `shared_psus`: PSUs of the predecessor were visited
+    again and have the same ids in both waves.
+
+    `population_psus` is a column with the number of PSUs that the row's stratum has in the population; without it
+    variances are those of sampling with replacement. `replicates` are the producer's replicate weights: variances are
+    then taken from them.
     """
 
     weight: str | None = None
@@ -116,6 +165,9 @@ class SampleDesign(Declaration):
     psu_within: list[str] = []
     single_psu: Literal["collapse", "centre", "fail"] = "collapse"
     empty_psus: Literal["count", "leave_out"] = "count"
+    population_psus: str | None = None
+    replicates: Replicates | None = None
+    shared_psus: bool = False
 
 
 class Place(Declaration):
@@ -426,8 +478,14 @@ class Wave(Declaration):
     def _one_weight(self) -> Wave:
         if (self.design.weight is None) == (self.weighting is None):
             raise ValueError("needs either `design.weight` or `weighting`. Give one of the two.")
+        if self.weighting is not None and self.design.replicates is not None:
+            raise ValueError(
+                "`weighting` builds weights of its own, which `design.replicates` know nothing of. Give one of the two."
+            )
         if self.comparability and self.predecessor is None:
             raise ValueError("`comparability` says how the wave compares with its `predecessor`. Name that wave.")
+        if self.design.shared_psus and self.predecessor is None:
+            raise ValueError("`design.shared_psus` says that PSUs are the `predecessor`'s. Name that wave.")
         return self
 
     @model_validator(mode="after")

@@ -221,6 +221,15 @@ def scale(indicator: Row, peers: pd.Series) -> Scale:
     return Scale("mean", _text(indicator["unit"]), cuts, decimals)
 
 
+def _measure(kind: str, rule: Scale) -> str:
+    """What the numbers of a map are; which quantile, its title says."""
+    if kind == "share":
+        return "Share in percent"
+    if kind == "quantile":
+        return f"In {rule.unit}" if rule.unit else "Value"
+    return "Mean" + (f", {rule.unit}" if rule.unit else "")
+
+
 def reason_words(reason: str) -> str:
     """The reason codes of a published row (joined by semicolons) as a reader meets them; never blank."""
     words = dict.fromkeys(REASONS.get(code, code.replace("_", " ")) for code in reason.split(";") if code)
@@ -233,6 +242,12 @@ def dates(wave: Row) -> str:
     return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}" if first != last else f"{first.day} {first:%b %Y}"
 
 
+MODELLED_NOTE = (
+    "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
+    "districts like it answered. Provinces: direct estimates."
+)
+
+
 def boundary_words(geometry: Geometry) -> str:
     """Where the boundaries come from, of which date they are, and what they do not imply."""
     from perception.geography import DISCLAIMER
@@ -242,6 +257,18 @@ def boundary_words(geometry: Geometry) -> str:
         DISCLAIMER.rstrip(".") + ".",
     ]
     return " ".join([PREVIEW_NOTE, *parts] if geometry.preview else parts)
+
+
+def shown_estimates(published: pd.DataFrame) -> pd.DataFrame:
+    """`published_estimates` with one row a cell: the small-area estimate where it is published, else the direct one.
+
+    Rankings are of small-area estimates, so that a map beside them shows the same numbers.
+    """
+    cell = ["wave", "indicator", "level", "unit_id", "domain"]
+    modelled = (published["method"] == "small_area") & (published["quality"] != "suppress")
+    place = pd.Series(1, index=published.index).mask(published["method"] == "small_area", 2).mask(modelled, 0)
+    order = published.assign(first=place)
+    return order.sort_values([*cell, "first"]).drop_duplicates(cell).drop(columns="first").reset_index(drop=True)
 
 
 def map_spec(
@@ -273,7 +300,7 @@ def map_spec(
         vintage=base.geometry.vintage,
         title=str(indicator["label"]),
         subtitle=f"{wave['title']}, {dates(wave)}",
-        measure="Share in percent" if rule.kind == "share" else "Mean" + (f", {rule.unit}" if rule.unit else ""),
+        measure=_measure(str(indicator["kind"]), rule),
         summary=" · ".join(summary),
         asked=f"Asked of: {indicator['population']}. Question: {indicator['question']}",
         simulated=bool(wave["simulated"]),
@@ -325,6 +352,8 @@ def _notes(places: tuple[Place, ...], rows: list[Row], rule: Scale) -> tuple[str
         notes.append(
             f"A typical district estimate is uncertain by ±{margin} ({INTERVAL}); neighbouring classes may not differ."
         )
+    if any(row["method"] == "small_area" for row in rows if _published(row)):
+        notes.append(MODELLED_NOTE)
     for state, text in (
         (
             "suppressed",

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from perception.geography import Geometry
 
 BANDS = {
-    "low": ("Low", "surely among the worst-placed: no rank it may hold lies outside them"),
-    "watch": ("Watch", "probably among the worst-placed"),
+    "low": ("Low", "among the worst-placed 15% (at most ten districts) with a probability of 80% or more"),
+    "watch": ("Watch", "among the worst-placed 15% with a probability of 50% to 80%"),
     "not_distinguishable": ("Not distinguishable", "the survey cannot tell it from districts in the middle"),
-    "high": ("High", "surely among the best-placed"),
+    "high": ("High", "among the best-placed 15% with a probability of 80% or more"),
 }
 """Each band of a ranking as a reader meets it, and what it means."""
 
@@ -111,6 +111,7 @@ def write_site(
     `<wave>/drivers`. InputError lists vintages without geometry and districts that are not on their vintage.
     """
     _check(tables, geometries, units)
+    tables = {**tables, "published_estimates": maps.shown_estimates(tables["published_estimates"])}
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         os.replace(old, folder)  # an earlier run died between the two renames below
@@ -405,7 +406,8 @@ def _ground(work: _Work, vintage: str, provinces: list[str]) -> _Ground:
 def _peers(work: _Work, wave: Row, indicator: Row) -> pd.Series:
     """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
     waves = _only(work.tables["published_waves"], instrument=wave["instrument"], simulated=wave["simulated"])
-    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], level="district", domain="all")
+    of_districts = {"level": "district", "domain": "all"}
+    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], **of_districts)
     return rows.loc[rows["wave"].isin(waves["wave"]) & (rows["quality"] != "suppress"), "estimate"]
 
 

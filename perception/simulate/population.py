@@ -391,7 +391,7 @@ class _Answers:
 
 
 def true_values(population: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
-    """The truth: district_id, indicator, truth (share 0..1 or mean), population_n (adults with a valid answer).
+    """The truth: district_id, indicator, truth (share 0..1, mean or quantile), population_n (adults who answered).
 
     Indicators of questions that the round did not ask are left out.
     """
@@ -407,12 +407,23 @@ def true_values(population: pd.DataFrame, instrument: Instrument) -> pd.DataFram
             }
         )
         sums = counts.groupby("district_id").sum()
+        truth = sums["total"] / sums["population_n"]
+        if indicator.quantile is not None:
+            answers = population.loc[valid, indicator.questions[0]]
+            truth = pd.Series(
+                {
+                    district: np.quantile(
+                        own, indicator.quantile, weights=adults[own.index].to_numpy(), method="inverted_cdf"
+                    )
+                    for district, own in answers.groupby(population["district_id"])
+                }
+            ).reindex(sums.index)
         rows.append(
             pd.DataFrame(
                 {
                     "district_id": sums.index,
                     "indicator": name,
-                    "truth": (sums["total"] / sums["population_n"]).to_numpy(),
+                    "truth": truth.to_numpy(float),
                     "population_n": sums["population_n"].to_numpy(),
                 }
             )
@@ -422,7 +433,7 @@ def true_values(population: pd.DataFrame, instrument: Instrument) -> pd.DataFram
 
 def quantity(people: pd.DataFrame, indicator: Indicator) -> pd.Series:
     """1 where any answer is positive and 0 where none is, or the number; only of use where the answers are valid."""
-    if indicator.kind == "mean":
+    if indicator.kind != "share":
         return people[indicator.questions[0]]
     positive = [people[question].isin(indicator.positive) for question in indicator.questions]
     return pd.concat(positive, axis=1).any(axis=1).astype(float)
@@ -430,7 +441,7 @@ def quantity(people: pd.DataFrame, indicator: Indicator) -> pd.Series:
 
 def valid_answers(people: pd.DataFrame, indicator: Indicator, instrument: Instrument) -> pd.Series[bool]:
     """Who is in the universe of an indicator and answered: one of its questions positively, or all put."""
-    if indicator.kind == "mean":
+    if indicator.kind != "share":
         valid = people[indicator.questions[0]].notna()
     else:
         columns = [people[question] for question in indicator.questions]

@@ -1,0 +1,342 @@
+"""Change of estimates and gaps between a wave and its predecessor, on the map that both share, where they compare.
+
+What does not compare stays as a row that says why. Nothing is withheld here: that is `publication`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from perception.errors import InputError, Problem
+from perception.estimation.design import Design, design_from_psus
+from perception.estimation.domains import (
+    CalibratedCells,
+    Dimensions,
+    calibrated_cells,
+    domain_cells,
+    domain_dimensions,
+    linearised,
+)
+from perception.estimation.gaps import FALSE_DISCOVERY_RATE, adjusted_p_values, contrasts, group_pairs, tested
+from perception.geography.gazetteer import Gazetteer, common_units, vintage_units
+from perception.schemas import TABLES, conform
+
+GAP_PREFIX = "gap:"
+Verdicts = dict[tuple[str, str], tuple[str, str | None]]
+"""Verdict and reason of each indicator or background variable, by (kind, name) as in table `comparability`."""
+
+_BACKGROUND_OF = {"age_group": "age"}
+_PLACE = ["level", "unit_id", "domain"]
+_UNIT_COLUMNS = {"district": "common_id", "division": "division_id", "province": "province_id", "all": "all"}
+_NUMBERS = ["before", "after", "change", "se", "low", "high", "df", "p_value", "n_before", "n_after"]
+
+
+@dataclass(frozen=True)
+class WaveSample:
+    """What change needs of one wave: its map, its tables of the names given here, the margins it was raked to."""
+
+    wave: str
+    vintage: str
+    psu_totals: pd.DataFrame
+    design_psus: pd.DataFrame
+    calibration_totals: pd.DataFrame
+    rake: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A wave ready to be estimated on the common map; `units` are its districts there, `answers` its PSU totals."""
+
+    answers: dict[str, pd.DataFrame]
+    design: Design
+    units: pd.DataFrame
+    dimensions: Dimensions
+    calibrated: CalibratedCells | None
+
+
+@dataclass(frozen=True)
+class _Revisit:
+    """PSUs that both waves have: their design, and their rows in the design of each wave."""
+
+    design: Design
+    before: NDArray[np.intp]
+    after: NDArray[np.intp]
+
+    def covariances(self, before: Any, after: Any) -> NDArray[np.float64]:
+        """Of pairs of totals, from their scores (PSUs of each wave x m): (V(a + b) - V(a - b)) / 4 over shared PSUs."""
+        one, other = before[self.before], after[self.after]
+        return (self.design.variances(one + other) - self.design.variances(one - other)) / 4
+
+
+def trends(
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    comparability: pd.DataFrame,
+    sample: Callable[[str], WaveSample],
+    gazetteer: Gazetteer,
+) -> pd.DataFrame:
+    """Table `trends`: the change of every wave since its predecessor, where that is among `waves` too.
+
+    `waves`, `indicators` and `comparability` are the tables of that name; `sample` gives what is needed of a wave, so
+    that no more than two are in memory.
+    """
+    compared = waves[waves["predecessor"].isin(waves["wave"])]
+    tables = [
+        wave_trends(
+            sample(before),
+            sample(wave),
+            gazetteer,
+            comparability[comparability["wave"] == wave],
+            indicators[indicators["wave"] == wave].set_index("indicator")["higher_is_better"],
+            shared,
+        )
+        for wave, before, shared in zip(
+            compared["wave"].astype("str"),
+            compared["predecessor"].astype("str"),
+            compared["shared_psus"].astype(bool),
+            strict=True,
+        )
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else _no_trends()
+
+
+def common_members(waves: pd.DataFrame, gazetteer: Gazetteer) -> pd.DataFrame:
+    """The districts that make up each unit of the maps that waves share with their predecessors.
+
+    Columns wave, predecessor, side (`before` or `after`: whose districts), unit_id and district_id.
+    """
+    vintages = waves.set_index("wave")["vintage"]
+    tables = [pd.DataFrame(columns=["wave", "predecessor", "side", "unit_id", "district_id"], dtype="str")]
+    for wave, before in waves.loc[waves["predecessor"].isin(waves["wave"]), ["wave", "predecessor"]].to_numpy():
+        _, common = common_units(gazetteer, vintages[before], vintages[wave])
+        for side, vintage in (("before", vintages[before]), ("after", vintages[wave])):
+            units = common.loc[common["vintage"] == vintage, ["common_id", "district_id"]]
+            tables.append(
+                units.rename(columns={"common_id": "unit_id"}).assign(wave=wave, predecessor=before, side=side)
+            )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _no_trends() -> pd.DataFrame:
+    return conform(pd.DataFrame(columns=TABLES["trends"].names), "trends")
+
+
+def wave_trends(
+    before: WaveSample,
+    after: WaveSample,
+    gazetteer: Gazetteer,
+    comparability: pd.DataFrame,
+    higher_is_better: pd.Series,
+    shared_psus: bool = False,
+) -> pd.DataFrame:
+    """Table `trends` of the wave `after`: its change since the wave `before`, in the indicators' units.
+
+    `comparability` is the table of that name of `after`; `higher_is_better` is indexed by indicator. The variance of a
+    change is the sum of both, less twice their covariance where PSUs were visited again (`shared_psus`). Degrees of
+    freedom are Satterthwaite's (1946), or the smaller of both where PSUs are shared. InputError when PSUs are declared
+    as shared and none is.
+    """
+    vintage, common = common_units(gazetteer, before.vintage, after.vintage)
+    sides = _side(before, gazetteer, common), _side(after, gazetteer, common)
+    revisit = _revisit(before, after, sides[0].design, sides[1].design) if shared_psus else None
+    declared = {
+        (str(kind), str(name)): (str(verdict), None if pd.isna(reason) else str(reason))
+        for kind, name, verdict, reason in comparability[["kind", "name", "verdict", "reason"]].itertuples(index=False)
+    }
+    tables = []
+    for indicator in sorted(sides[0].answers.keys() | sides[1].answers.keys()):
+        verdict, reason = _declared(declared, "indicator", indicator)
+        if verdict == "break":
+            rows = _places_alone(sides, indicator).assign(obstacle=reason)
+        else:
+            rows = _changes(sides, indicator, revisit).assign(note=reason)
+        tables.append(rows.assign(indicator=indicator))
+    if not tables:
+        return _no_trends()
+    frame = pd.concat(tables, ignore_index=True).reindex(columns=[*_PLACE, "indicator", *_NUMBERS, "obstacle", "note"])
+    frame = frame.assign(wave=after.wave, predecessor=before.wave, vintage=vintage)
+    frame = _explained(frame, declared, _coverage(before, after, common))
+    frame = frame.assign(reason=frame["obstacle"].fillna(frame["note"]))
+    frame.loc[frame["obstacle"].notna(), _NUMBERS] = np.nan
+    frame["higher_is_better"] = frame["indicator"].map(higher_is_better)
+    judged = trend_verdicts(frame, comparable=frame["obstacle"].isna())
+    return conform(judged.sort_values(["indicator", *_PLACE]), "trends")
+
+
+def _declared(declared: Verdicts, kind: str, name: str) -> tuple[str, str | None]:
+    """The verdict on an indicator or background variable, and its reason; what is not declared is a break."""
+    verdict, reason = declared.get((kind, name), ("break", "not declared"))
+    return verdict, (reason or "declared as a break") if verdict == "break" else reason
+
+
+def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame) -> _Side:
+    totals, design = sample.psu_totals, design_from_psus(sample.design_psus)
+    units = common[common["vintage"] == sample.vintage]
+    calibrated = None
+    if len(sample.calibration_totals):
+        home = vintage_units(gazetteer, sample.vintage)
+        calibrated = calibrated_cells(sample.calibration_totals, sample.rake, totals, home, design, units)
+    answers = {str(name): part for name, part in totals[totals["n"] > 0].groupby("indicator")}
+    dimensions = [dimension for dimension in domain_dimensions(totals) if len(dimension) < 2]
+    return _Side(answers, design, units, dimensions, calibrated)
+
+
+def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) -> _Revisit:
+    """The shared PSUs, in strata that both waves have in common.
+
+    A stratum with one shared PSU of several says nothing about their covariance, which then counts as 0.
+    """
+    one = old.psus.assign(row_before=range(len(old.psus)), size_before=old.stratum_sizes[old.stratum_codes])
+    other = new.psus.assign(row_after=range(len(new.psus)), size_after=new.stratum_sizes[new.stratum_codes])
+    shared = one.merge(other, on="psu", suffixes=("", "_after"), validate="1:1")
+    if shared.empty:
+        raise InputError(
+            [
+                Problem(
+                    f"{after.wave}/wave.yml, design.shared_psus",
+                    f"no PSU of this wave has the id of one of {before.wave}",
+                    "Take shared_psus out, or declare psu and psu_within so that a PSU has the same id in both waves.",
+                )
+            ]
+        )
+    shared["variance_stratum"] = shared["variance_stratum"] + " / " + shared["variance_stratum_after"]
+    both = shared.groupby("variance_stratum")["psu"].transform("size")
+    alone = (shared["size_before"] == 1) & (shared["size_after"] == 1)
+    shared = shared[(both > 1) | alone].sort_values(["variance_stratum", "psu"])
+    return _Revisit(design_from_psus(shared), shared["row_before"].to_numpy(), shared["row_after"].to_numpy())
+
+
+def _estimates(side: _Side, indicator: str) -> tuple[pd.DataFrame, Any]:
+    """Estimates and gaps of an indicator in one wave with variance, df, n and agree, and their scores."""
+    cells = domain_cells(side.answers[indicator], side.units, side.dimensions)
+    domains = linearised(cells, side.design, side.calibrated)
+    keys, pairs = _with_gaps(domains.domains)
+    first = np.concatenate([np.arange(len(domains.domains)), pairs["first"].to_numpy(np.intp)])
+    second = np.concatenate([np.full(len(domains.domains), -1), pairs["second"].to_numpy(np.intp)])
+    found = contrasts(domains, side.design, first, second)
+    return pd.concat([keys, found.rows[["estimate", "variance", "df"]]], axis=1), found.scores
+
+
+def _with_gaps(domains: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Level, unit_id, domain, n and agree of the domains and then of the gaps they make; and these gaps' pairs."""
+    pairs = group_pairs(domains)
+    gaps = pairs.assign(domain=GAP_PREFIX + pairs["gap"], n=pairs["n_first"] + pairs["n_second"])
+    columns = [*_PLACE, "n", "agree"]
+    return pd.concat([domains[columns], gaps[columns]], ignore_index=True), pairs
+
+
+def _changes(sides: tuple[_Side, _Side], indicator: str, revisit: _Revisit | None) -> pd.DataFrame:
+    """Change of every estimate and gap of an indicator; numbers are null where one of the waves has none."""
+    if any(indicator not in side.answers for side in sides):
+        return _places_alone(sides, indicator)
+    (before, old_scores), (after, new_scores) = (_estimates(side, indicator) for side in sides)
+    rows = before.assign(row=range(len(before))).merge(
+        after.assign(row=range(len(after))), on=_PLACE, how="outer", suffixes=("_before", "_after")
+    )
+    there = rows["row_before"].notna() & rows["row_after"].notna()
+    both = rows[there]
+    old, new, df_old, df_new = (
+        both[name].to_numpy(float) for name in ("variance_before", "variance_after", "df_before", "df_after")
+    )
+    variance, df = old + new, np.minimum(df_old, df_new)
+    unknown = (both["agree_before"].astype(bool) & both["agree_after"].astype(bool)).to_numpy()
+    if revisit is None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            satterthwaite = variance**2 / (old**2 / df_old + new**2 / df_new)
+        df = np.where((df >= 1) & (variance > 0), satterthwaite, df)
+        unknown = unknown | (variance == 0)
+    else:
+        columns = both["row_before"].to_numpy(np.intp), both["row_after"].to_numpy(np.intp)
+        shared = revisit.covariances(old_scores[:, columns[0]], new_scores[:, columns[1]])
+        rest = variance - 2 * shared
+        variance = np.where(rest > 1e-12 * variance, rest, 0.0)
+    change = (both["estimate_after"] - both["estimate_before"]).to_numpy(float)
+    numbers = tested(change, variance, df, unknown).assign(change=change, df=df).set_index(both.index)
+    renamed = rows.rename(columns={"estimate_before": "before", "estimate_after": "after"})
+    return renamed[[*_PLACE, "before", "after", "n_before", "n_after"]].join(numbers)
+
+
+def _places_alone(sides: tuple[_Side, _Side], indicator: str) -> pd.DataFrame:
+    """Every level, unit_id and domain (or gap) for which either wave has answers."""
+    tables = []
+    for side in sides:
+        if indicator in side.answers:
+            cells = domain_cells(side.answers[indicator], side.units, side.dimensions)
+            domains = cells.groupby(["indicator", *_PLACE], observed=True)["n"].sum().reset_index().assign(agree=False)
+            tables.append(_with_gaps(domains)[0])
+    return pd.concat(tables)[_PLACE].drop_duplicates(ignore_index=True)
+
+
+def _coverage(before: WaveSample, after: WaveSample, common: pd.DataFrame) -> pd.DataFrame:
+    """Units (level, unit_id) of which the two waves did not survey the same area, and what is amiss (`uncovered`)."""
+    surveyed = {}
+    for sample in (before, after):
+        units = common[common["vintage"] == sample.vintage]
+        there = units["district_id"].isin(sample.design_psus["district_id"])
+        surveyed[sample.wave] = there.groupby(units["common_id"]).agg(["any", "all"])
+    whole = pd.DataFrame({wave: state["all"] for wave, state in surveyed.items()})
+    some = pd.DataFrame({wave: state["any"] for wave, state in surveyed.items()})
+    amiss = whole.index[some.any(axis=1) & ~whole.all(axis=1)]
+    texts = {}
+    for unit in amiss:
+        parts = [
+            f"{'only part of it was' if some.at[unit, wave] else 'not'} surveyed in {wave}"
+            for wave in surveyed
+            if not whole.at[unit, wave]
+        ]
+        texts[unit] = "; ".join(parts)
+    places = common.drop_duplicates("common_id").set_index("common_id").loc[amiss].reset_index().assign(all="all")
+    rows = [pd.DataFrame({"level": "district", "unit_id": list(texts), "uncovered": list(texts.values())}, dtype="str")]
+    for level in ("division", "province", "all"):
+        named = places.groupby(_UNIT_COLUMNS[level])["common_id"].agg(", ".join)
+        text = "not the same districts were surveyed: " + named.astype("str")
+        rows.append(pd.DataFrame({"level": level, "unit_id": named.index, "uncovered": text.to_numpy()}, dtype="str"))
+    return pd.concat(rows, ignore_index=True)
+
+
+def domain_kind(domain: pd.Series) -> pd.Series:
+    """What kind of domain each is: `all`, `sex`, `gap:sex`; the categories of one kind are shown together."""
+    return domain.str.replace(r"=.*", "", regex=True)
+
+
+def _explained(frame: pd.DataFrame, declared: Verdicts, coverage: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `obstacle`, the first reason why one does not compare, and `note`, what was recoded."""
+    variable = domain_kind(frame["domain"]).str.removeprefix(GAP_PREFIX)
+    groups = {name: _declared(declared, "background", _BACKGROUND_OF.get(name, name)) for name in variable.unique()}
+    groups["all"] = ("same", None)
+    broken = variable.map({name: reason for name, (verdict, reason) in groups.items() if verdict == "break"})
+    recoded = variable.map({name: reason for name, (verdict, reason) in groups.items() if verdict != "break"})
+    uncovered = frame[["level", "unit_id"]].merge(coverage, on=["level", "unit_id"], how="left")["uncovered"]
+    lacking = pd.Series(None, index=frame.index, dtype="object")
+    for side, wave in (("before", "predecessor"), ("after", "wave")):
+        lacking = lacking.where(lacking.notna() | frame[side].notna(), "no answers in " + frame[wave])
+    obstacle = frame["obstacle"].astype("object")
+    for reason in (broken, uncovered, lacking):
+        obstacle = obstacle.fillna(reason.astype("object"))
+    joined = frame["note"].astype("object").fillna(recoded.astype("object"))
+    both = frame["note"].notna() & recoded.notna()
+    joined = joined.where(~both, frame["note"].astype("str") + "; " + recoded.astype("str"))
+    return frame.assign(obstacle=obstacle, note=joined)
+
+
+def trend_verdicts(frame: pd.DataFrame, comparable: pd.Series) -> pd.DataFrame:
+    """The rows with q_value (within wave, indicator, level and kind of domain) and verdict.
+
+    A change is `better` or `worse` as `higher_is_better` says. That of a gap is `better` when the gap is narrower and
+    `worse` when wider; one that changed sides is neither.
+    """
+    kind = domain_kind(frame["domain"])
+    q_value = adjusted_p_values(frame["p_value"], [frame["wave"], frame["indicator"], frame["level"], kind])
+    before, after, change = (frame[name].to_numpy(float, na_value=np.nan) for name in ("before", "after", "change"))
+    upwards = frame["higher_is_better"].astype("boolean").fillna(True).to_numpy(bool)
+    gap = kind.str.startswith(GAP_PREFIX).to_numpy(bool)
+    improved = np.where(gap, np.abs(after) < np.abs(before), (change > 0) == upwards)
+    clear = (q_value < FALSE_DISCOVERY_RATE).to_numpy() & ~(gap & (before * after < 0))
+    verdict = np.where(clear, np.where(improved, "better", "worse"), "cannot_tell")
+    return frame.assign(q_value=q_value, verdict=np.where(comparable, verdict, "not_comparable"))
