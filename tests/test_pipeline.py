@@ -50,6 +50,10 @@ def cause(result: dg.ExecuteInProcessResult) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
+NOT_MADE_YET = {"small_area_estimates"}
+"""Tables that have a contract, and no step of the pipeline that makes them."""
+
+
 def query(file: Path, sql: str) -> list[tuple[object, ...]]:
     """Run a query in another process, as a reader would; in one process DuckDB caches files by path."""
     code = (
@@ -64,7 +68,7 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
 ) -> None:
     assert run() == []
     for name, table in TABLES.items():
-        if name != "small_area_estimates":  # its model has no step yet
+        if name not in NOT_MADE_YET:
             assert small_project.table(name, None if table.public else WAVE).exists(), name
     assert small_project.internal.stat().st_mode & 0o777 == 0o700
     tables = "SELECT DISTINCT table_name FROM duckdb_tables() ORDER BY 1"
@@ -438,6 +442,6 @@ def test_the_sensor_leaves_waves_alone_that_were_made_from_what_is_there(
 def test_every_table_asset_has_a_blocking_check_of_its_contract() -> None:
     defs = build_defs(Path("."))
     keys = {check.asset_key.to_user_string() for check in defs.resolve_asset_graph().asset_check_keys}
-    assert keys == {*TABLES, "quality_page"}
+    assert keys == {*TABLES, "quality_page"} - NOT_MADE_YET
     specs = [spec for asset in defs.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     assert all(spec.blocking for spec in specs)
