@@ -370,7 +370,7 @@ TABLES: dict[str, Table] = {
         Table(
             "replicate_totals",
             "Sums of each indicator per cell by replicate weight r (wx_r, wy_r); empty where the producer gave none",
-            ("wave", "indicator", "district_id", "sex", "urban", "age_group"),
+            ("wave", "indicator", "district_id", "sex", "urban", "age_group", "wealth"),
             (_WAVE, _INDICATOR, _DISTRICT, *_CELL),
             open=True,
         ),

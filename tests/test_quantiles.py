@@ -271,9 +271,10 @@ def test_a_quantile_is_published_by_the_rules_for_means(tmp_path: Path) -> None:
             "sex": None,
             "urban": None,
             "age_group": None,
+            "wealth": None,
             "step_reason": None,
         }
-    ).astype({"sex": "str", "urban": "str", "age_group": "str", "step_reason": "str"})
+    ).astype({"sex": "str", "urban": "str", "age_group": "str", "wealth": "str", "step_reason": "str"})
     # One district waits about 60 minutes; in the other half hardly wait at all, the others for hours.
     spread = rng.permutation(np.concatenate([rng.uniform(0, 2, n // 4), rng.uniform(100, 300, n // 4)]))
     frame["step"] = np.concatenate([rng.normal(60, 10, n // 2), spread])

@@ -110,7 +110,9 @@ def test_balanced_half_samples_have_the_linearised_variance_of_a_linear_estimate
     """Two PSUs a stratum, strata balanced by a Hadamard matrix: equal for totals (McCarthy 1969, Fay 1989)."""
     rng, strata = np.random.default_rng(1), 7
     signs = hadamard(8)[:, 1:]  # replicates x strata
-    frame = pd.DataFrame({"district_id": "one", "sex": None, "urban": None, "age_group": None}, index=range(strata * 4))
+    frame = pd.DataFrame(
+        {"district_id": "one", "sex": None, "urban": None, "age_group": None, "wealth": None}, index=range(strata * 4)
+    )
     frame["stratum"] = np.repeat([f"s{h}" for h in range(strata)], 4)
     frame["psu"] = frame["stratum"] + np.tile(["a", "a", "b", "b"], strata)
     frame["y"], frame["weight"] = rng.normal(5, 2, len(frame)), rng.uniform(1, 3, len(frame))
@@ -120,7 +122,7 @@ def test_balanced_half_samples_have_the_linearised_variance_of_a_linear_estimate
     declared = {"type": "brr"} if rho is None else {"type": "fay", "rho": rho}
     scheme = replicate_scheme(Replicates.model_validate(declared | {"columns": "w*"}), 8)
     units = pd.DataFrame({"district_id": ["one"], "division_id": ["one"], "province_id": ["one"]})
-    by = ["district_id", "sex", "urban", "age_group", "stratum", "psu"]
+    by = ["district_id", "sex", "urban", "age_group", "wealth", "stratum", "psu"]
     cells = domain_cells(totals(frame, {"y": Quantity(~nw.col("y").is_null(), nw.col("y"))}, by), units)
     psus = frame[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
     linearised = domain_totals(cells, design_from_psus(psus))["se"].iloc[0]
