@@ -218,6 +218,21 @@ def test_a_district_without_a_sample_is_predicted_and_may_hold_many_ranks() -> N
     assert ranked.loc[ranked["scope"] == "round", "districts"].unique().tolist() == [23]
 
 
+def test_a_district_without_a_sample_has_an_estimate_with_caution_and_no_rank() -> None:
+    made = made_wave()
+    # So many districts so alike that one of them without respondents is predicted well enough to publish.
+    alike = made["estimates"]["level"] == "district"
+    made["estimates"].loc[alike, "estimate"] = 0.5 + 0.01 * np.random.default_rng(1).normal(size=24)
+    made["estimates"] = made["estimates"][made["estimates"]["unit_id"] != "kp-05"]
+    *_, published, ranked = tables_of(made)
+    row = published[(published["unit_id"] == "kp-05")].iloc[0]
+    assert (row["quality"], row["reason"], row["n"]) == ("caution", "no_respondents", 0)
+    assert row["high"] - row["low"] < 0.3
+    own = ranked[ranked["district_id"] == "kp-05"]
+    assert own["rank"].isna().all()
+    assert own["estimate"].notna().all()
+
+
 def test_too_few_districts_have_neither_model_nor_rank() -> None:
     made = made_wave()
     few = [*(f"kp-{place:02}" for place in range(4)), "kp", "pj"]

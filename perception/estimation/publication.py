@@ -33,6 +33,7 @@ QUALITY_REASONS = {
 }
 CAUTION_REASONS = {
     "small_sample": "small sample",
+    "no_respondents": "nobody was asked there: estimated from districts like it",
     "few_degrees_of_freedom": "few sampling areas",
     "rather_wide_interval": "rather uncertain",
     "rather_high_cv": "rather uncertain",
@@ -97,7 +98,7 @@ def published_estimates(
         modelled,
         beside["held"].fillna("").mask(_below_minimum_level(modelled), "below_minimum_level"),
         _reasons(_too_uncertain(modelled, rules)),
-        _reasons(_rather_uncertain(modelled, rules)),
+        _reasons({"no_respondents": modelled["n"] == 0, **_rather_uncertain(modelled, rules)}),
     )
     names = TABLES["published_estimates"].names
     parts = [part.reindex(columns=names) for part in (direct, modelled) if len(part)]

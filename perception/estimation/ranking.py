@@ -1,7 +1,8 @@
 """Districts in order of their small-area estimates: the ranks each may hold, the probability of being among the lowest
 or highest, and a band that claims no more.
 
-Ranks come from the joint posterior draws of the districts that may be published; the others have none.
+Ranks come from the joint posterior draws of the districts that may be published and have respondents of their own; the
+others have none.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def district_rankings(
 def _ranked_model(model: RoundModel, shown: pd.DataFrame, described: pd.DataFrame) -> Iterable[pd.DataFrame]:
     """The rankings that one model carries: of each province of each wave, and of the round."""
     frame = model.districts.assign(indicator=model.key["indicator"], simulated=model.key["simulated"])
-    frame = frame.drop(columns="n").join(shown, on=["wave", "indicator", "district_id"])
+    frame = frame.assign(sampled=frame["n"] > 0).drop(columns="n")
+    frame = frame.join(shown, on=["wave", "indicator", "district_id"])
     facts = described.loc[(frame["wave"].iloc[0], str(model.key["indicator"]))]
     sign = 1.0 if facts["higher_is_better"] else -1.0
     scopes = [
@@ -76,7 +78,7 @@ def _ranked_model(model: RoundModel, shown: pd.DataFrame, described: pd.DataFram
     scopes.append(("round", str(model.key["round"]), frame.index))
     for scope, scope_id, rows in scopes:
         part = frame.loc[rows]
-        ranked = part["estimate"].notna().to_numpy()
+        ranked = (part["estimate"].notna() & part["sampled"]).to_numpy()
         columns = part[ranked].index
         summary = rank_summary(
             sign * model.draws[:, columns], None if pd.isna(facts["target"]) else sign * facts["target"]

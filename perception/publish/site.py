@@ -180,7 +180,9 @@ def _rank_row(row: Row, province: str, spec: MapSpec, start: float, end: float) 
         else maps.reason_words(row["reason"] if isinstance(row["reason"], str) else "")
     )
     if row["quality"] == "suppress" or pd.isna(row["rank"]):
-        return RankRow(row["name"], province, why=f"Not published: {why}")
+        return RankRow(
+            row["name"], province, why=f"Not {'published' if row['quality'] == 'suppress' else 'ranked'}: {why}"
+        )
     return RankRow(
         name=row["name"],
         province=province,
