@@ -28,8 +28,8 @@ from perception.schemas import TABLES, conform
 from tests.conftest import ROOT
 
 LEVELS = {"district": "district_id", "division": "division_id", "province": "province_id", "all": "everywhere"}
-KINDS = ((), ("sex",), ("urban",), ("age_group",), ("sex", "urban"))
-SPLITS = (("sex", "urban"), ("age_group",))
+KINDS = ((), ("sex",), ("urban",), ("age_group",), ("wealth",), ("sex", "urban"))
+SPLITS = (("sex", "urban"), ("age_group",), ("wealth",))
 MINIMUM = 10
 UNKNOWN = "?"
 TELLING = {"n_positive", "sum_w", "sum_w2", "sum_wx", "sum_wy", "sum_dx", "sum_dy", "direct", "shrinkage", "weight"}
@@ -60,7 +60,8 @@ def drawn_people(units: pd.DataFrame, each: int, rate: float, seed: int, unknown
             "weight": rng.lognormal(0, 0.5, count),
         }
     )
-    for name in ("sex", "age_group"):
+    people["wealth"] = rng.choice(["lowest", "second", "middle", "fourth", "highest"], count)
+    for name in ("sex", "age_group", "wealth"):
         people.loc[rng.random(count) < unknown, name] = None
     odds = rate / (1 - rate) * np.exp(rng.normal(0, 0.7, len(units)))
     people["y"] = (rng.random(count) < (odds / (1 + odds))[place]).astype(float)
@@ -74,7 +75,7 @@ def estimated(people: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     sums = people.assign(
         n=1, n_positive=y, sum_w=w, sum_w2=w**2, sum_wx=w, sum_wy=w * y, sum_wx2=w, sum_wxy=w * y, sum_wy2=w * y
     )
-    by = ["district_id", "sex", "urban", "age_group", "psu"]
+    by = ["district_id", "sex", "urban", "age_group", "wealth", "psu"]
     numbers = ["n", "n_positive", *(name for name in sums if name.startswith("sum_"))]
     totals = sums.groupby(by, dropna=False)[numbers].sum().reset_index()
     totals = totals.assign(wave="w", indicator="i", stratum=totals["district_id"], n_dont_know=0, n_refused=0)
@@ -99,12 +100,12 @@ def domain_of(kind: tuple[str, ...], categories: tuple[str, ...]) -> str:
 class CountAttack:
     """What is certain about the counts of withheld cells, by linear programmes over whole numbers of persons.
 
-    Unknowns are the persons answering 1 in each district by sex and area, and by age, with the unknown categories. The
-    attacker knows how many were asked in each of them.
+    Unknowns are the persons answering 1 in each district by sex and area, by age and by wealth, with the unknown
+    categories. The attacker knows how many were asked in each of them.
     """
 
     def __init__(self, people: pd.DataFrame, shown: set[tuple[str, str, str]]):
-        people = people.fillna({"sex": UNKNOWN, "age_group": UNKNOWN})
+        people = people.fillna({"sex": UNKNOWN, "age_group": UNKNOWN, "wealth": UNKNOWN})
         place = list(LEVELS.values())
         self.parts = pd.concat(
             people.groupby([*place, *split])["y"].agg(asked="size", yes="sum").reset_index().assign(split=number)
@@ -120,8 +121,12 @@ class CountAttack:
                 row = np.zeros(len(self.parts))
                 row[group.index] = 1
                 self.rows[level, str(key[0]), domain_of(kind, key[1:])] = row
-        by_age = self.parts["split"] == 1
-        same = [np.where(by_age, -1.0, 1.0) * (self.parts["district_id"] == d) for d in people["district_id"].unique()]
+        split = self.parts["split"]
+        same = [
+            ((split == 0) * 1.0 - (split == other)) * (self.parts["district_id"] == district)
+            for district in people["district_id"].unique()
+            for other in range(1, len(SPLITS))
+        ]
         known = [self.rows[cell] for cell in shown]
         self.equations = np.array([*same, *known])
         self.values = np.array([0.0] * len(same) + [row @ self.parts["yes"] for row in known])
