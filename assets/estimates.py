@@ -62,8 +62,7 @@ def subgroup_gaps(
     calibration_totals: pd.DataFrame,
 ) -> pd.DataFrame:
     inputs = project.wave(context.partition_key)
-    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
-    return gaps.subgroup_gaps(psu_totals, design_psus, inputs.units, calibration_totals, rake)
+    return gaps.subgroup_gaps(psu_totals, design_psus, inputs.units, calibration_totals, inputs.wave.rake)
 
 
 @table_asset(group="estimates", per_wave=True)

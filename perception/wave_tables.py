@@ -92,7 +92,7 @@ def district_estimates(
     replicate_totals: pd.DataFrame,
 ) -> pd.DataFrame:
     """Table `district_estimates` of a wave: shares and means from its totals, quantiles from its responses."""
-    rake = inputs.wave.weighting.rake if inputs.wave.weighting else []
+    rake = inputs.wave.rake
     scheme = replicates.wave_scheme(inputs.wave, list(pq.read_schema(responses).names))
     from_totals = domains.district_estimates(
         psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake, replicate_totals, scheme

@@ -186,7 +186,7 @@ def psu_totals(responses: Path, instrument: Instrument) -> pd.DataFrame:
 
 def calibration_totals(responses: Path, wave: Wave) -> pd.DataFrame:
     """Table `calibration_totals` of a wave, from its responses as a Parquet file; empty when they were not raked."""
-    if wave.weighting is None or not wave.weighting.rake:
+    if not wave.rake:
         return conform(pd.DataFrame(columns=TABLES["calibration_totals"].names), "calibration_totals")
     sums = {"sum_w": "weight", "sum_d": "uncalibrated_weight"}
     with duckdb.connect() as connection:

@@ -27,7 +27,7 @@ def wave_facts(responses: pd.DataFrame, design_psus: pd.DataFrame, wave: Wave, v
         "respondents": len(responses),
         "psus": len(design_psus),
         "districts": responses["district_id"].nunique(),
-        "raked_margins": ";".join("*".join(margin) for margin in wave.weighting.rake) if wave.weighting else "",
+        "raked_margins": ";".join("*".join(margin) for margin in wave.rake),
         "shared_psus": wave.design.shared_psus,
         "wave_version": version,
     }

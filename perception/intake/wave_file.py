@@ -461,6 +461,11 @@ class Wave(Declaration):
         """The column of the weight that the producer gave: final, or the design weight to build on."""
         return self.weighting.base if self.weighting else str(self.design.weight)
 
+    @property
+    def rake(self) -> list[list[str]]:
+        """The margins that its weights are raked to, each a list of columns; none for a producer's weight."""
+        return [list(margin) for margin in self.weighting.rake] if self.weighting else []
+
     @model_validator(mode="before")
     @classmethod
     def _round_may_be_a_year(cls, value: Any) -> Any:
