@@ -15,12 +15,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from perception.errors import InputError, Problem
-from perception.estimation import design, domains, quantiles, replicates, weighting
+from perception.estimation import design, domains, indices, quantiles, replicates, weighting
 from perception.estimation.trends import WaveSample
 from perception.geography import district_geometry
 from perception.geography.displacement import displaced_psus, displacement_rng
 from perception.intake import codebook, harmonise, quality
-from perception.intake.describe import raked_margins
+from perception.intake.describe import index_weights, raked_margins
 from perception.intake.fieldwork import interviews
 from perception.intake.harmonise import counted_rows
 from perception.intake.quality import Interviews
@@ -91,19 +91,21 @@ def district_estimates(
     calibration_totals: pd.DataFrame,
     replicate_totals: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Table `district_estimates` of a wave: shares and means from its totals, quantiles from its responses."""
+    """Table `district_estimates` of a wave: shares, means and indices from its totals, quantiles from its responses."""
     rake = inputs.wave.rake
     scheme = replicates.wave_scheme(inputs.wave, list(pq.read_schema(responses).names))
-    from_totals = domains.district_estimates(
-        psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake, replicate_totals, scheme
+    weights = calibration_totals, rake, replicate_totals, scheme
+    from_totals = domains.district_estimates(psu_totals, design_psus, inputs.units, indicators, *weights)
+    of_indices = indices.index_estimates(
+        from_totals, index_weights(indicators), psu_totals, design_psus, inputs.units, *weights
     )
     of_quantiles = quantiles.quantile_estimates(
         responses, design_psus, inputs.units, inputs.instrument, calibration_totals, rake, scheme
     )
-    if of_quantiles.empty:
+    made = [table for table in (from_totals, of_indices, of_quantiles) if len(table)]
+    if not made:
         return from_totals
-    estimates = pd.concat([from_totals, of_quantiles] if len(from_totals) else [of_quantiles])
-    return conform(estimates.sort_values(["indicator", "level", "unit_id", "domain"]), "district_estimates")
+    return conform(pd.concat(made).sort_values(["indicator", "level", "unit_id", "domain"]), "district_estimates")
 
 
 def estimate_review(

@@ -17,7 +17,8 @@ from perception.errors import InputError, Problem
 from perception.estimation.disclosure import domain_categories, withheld_cells
 from perception.estimation.gaps import GAPS, gap_verdicts
 from perception.estimation.trends import GAP_PREFIX, trend_verdicts
-from perception.schemas import LEVELS, QUALITIES, TABLES, conform
+from perception.intake.describe import index_weights
+from perception.schemas import LEVELS, PROPORTIONS, QUALITIES, TABLES, conform
 
 DISCLOSURE_REASONS = {
     "below_minimum_level": "not published for areas this small",
@@ -38,7 +39,7 @@ CAUTION_REASONS = {
     "rather_wide_interval": "rather uncertain",
     "rather_high_cv": "rather uncertain",
     "many_dont_know": "many did not know",
-    "part_not_published": "one of the numbers compared is not published",
+    "part_not_published": "one of the numbers it is made from is not published",
     "not_comparable": "the two waves do not compare",
 }
 REASONS = DISCLOSURE_REASONS | QUALITY_REASONS | CAUTION_REASONS
@@ -88,6 +89,7 @@ def published_estimates(
     direct["n_eff"] = direct["n_eff"].clip(upper=direct["n"].astype(float))
     unreliable = unreliable_estimates(direct, rules)
     held = withheld_for_disclosure(direct, units, rules, (unreliable != "").to_numpy())
+    unreliable = _with_parts(direct, unreliable, (held != "") | (unreliable != ""), indicators)
     direct = _judged(direct.assign(method="direct"), held, unreliable, doubtful_estimates(direct, rules))
 
     modelled = _described(_empty("small_area_estimates") if small_area is None else small_area, indicators)
@@ -122,6 +124,20 @@ def unreliable_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Se
             **_too_uncertain(direct, rules),
         }
     )
+
+
+def _with_parts(direct: pd.DataFrame, unreliable: pd.Series, blocked: pd.Series, indicators: pd.DataFrame) -> pd.Series:
+    """`unreliable`, with an index too where an indicator of it is blocked: the rest would give that one away."""
+    found = unreliable.copy()
+    for wave, own in indicators[indicators["kind"] == "index"].groupby("wave"):
+        rows = direct[direct["wave"] == wave]
+        for name, weights in index_weights(own).items():
+            parts = rows[rows["indicator"].isin(list(weights)) & blocked.loc[rows.index]]
+            index = rows[rows["indicator"] == name]
+            gives_away = pd.MultiIndex.from_frame(index[_CELL[2:]]).isin(pd.MultiIndex.from_frame(parts[_CELL[2:]]))
+            held = index.index[gives_away]
+            found[held] = found[held].where(found[held] == "", found[held] + ";") + "part_not_published"
+    return found
 
 
 def doubtful_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Series:
@@ -212,7 +228,7 @@ def _judged(frame: pd.DataFrame, withheld: pd.Series, unreliable: pd.Series, dou
 
 
 def _too_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd.Series]:
-    share = frame["kind"] == "share"
+    share = frame["kind"].isin(PROPORTIONS)
     return {
         "wide_interval": share & ~(frame["high"] - frame["low"] < rules.maximum_width),
         "high_cv": ~share & ~(frame["cv"] <= rules.maximum_cv),
@@ -220,7 +236,7 @@ def _too_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd
 
 
 def _rather_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd.Series]:
-    share = frame["kind"] == "share"
+    share = frame["kind"].isin(PROPORTIONS)
     return {
         "rather_wide_interval": share & (frame["high"] - frame["low"] >= rules.caution_width),
         "rather_high_cv": ~share & (frame["cv"] > rules.caution_cv),
