@@ -34,7 +34,7 @@ QUALITY_REASONS = {
 }
 CAUTION_REASONS = {
     "small_sample": "small sample",
-    "no_respondents": "nobody was asked there: estimated from districts like it",
+    "no_respondents": "no answers there: estimated from districts like it",
     "few_degrees_of_freedom": "few sampling areas",
     "rather_wide_interval": "rather uncertain",
     "rather_high_cv": "rather uncertain",

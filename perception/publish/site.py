@@ -71,11 +71,6 @@ class Ranking:
     rows: tuple[RankRow, ...]
     strip: tuple[str, str]
 
-    @property
-    def weighted(self) -> bool:
-        """Whether the rows have ranks under other weights."""
-        return any(row.by_weights for row in self.rows)
-
 
 @dataclass(frozen=True)
 class Effect:
@@ -148,12 +143,12 @@ def ordinal(number: int) -> str:
 
 def rank_words(low: int, high: int, count: int) -> str:
     """A rank set in words, such as `between 3rd and 14th of 32`."""
-    return f"{rank_range(low, high)} of {count}"
+    return f"{ordinal(low)} of {count}" if low == high else f"between {ordinal(low)} and {ordinal(high)} of {count}"
 
 
 def rank_range(low: int, high: int) -> str:
-    """`3rd`, or `between 3rd and 14th`."""
-    return ordinal(low) if low == high else f"between {ordinal(low)} and {ordinal(high)}"
+    """`3rd`, or `3rd to 14th`."""
+    return ordinal(low) if low == high else f"{ordinal(low)} to {ordinal(high)}"
 
 
 def rankings(spec: MapSpec, rows: pd.DataFrame, places: pd.DataFrame) -> list[Ranking]:
