@@ -6,6 +6,7 @@ How a coefficient becomes an effect that a reader understands belongs in `effect
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,55 +32,51 @@ SUSPECT_VARIANCE = 1e-6
 COLLINEAR = 1e-6
 
 
-class SurveyLogit(LikelihoodModel):  # type: ignore[misc]
-    """Weighted logit for a 0/1 outcome by pseudo-maximum likelihood (Binder 1983).
+class SurveyModel(LikelihoodModel):  # type: ignore[misc]
+    """What models with weights and a sample design share: checks, Newton's method, the design sandwich.
 
-    `endog` (n) holds 0 or 1, `exog` (n x k) named columns including the constant, on the same index; `weights`,
-    `strata` (variance strata) and `psu` (n) belong to the same rows in the same order. `design_psus` (variance_stratum,
-    psu) lists every sampled PSU: those without a row count in the variance. `where` names the model in messages.
-
-    Raises InputError listing every problem: outcomes that are not 0/1 or all alike, weights that are not positive,
-    missing or collinear columns, PSUs that the design does not list, fewer degrees of freedom than coefficients.
+    A kind of model gives its likelihood (`loglike`), `score_obs`, `hessian`, where Newton starts (`start`), and the
+    rows whose linear predictor is the logit of a good outcome (`outcome_rows`).
     """
+
+    title: str
+    results: type[SurveyResults]
 
     def __init__(
         self,
-        endog: pd.Series,
+        outcome: pd.Series,
         exog: pd.DataFrame,
+        problems: Iterable[Problem],
+        thresholds: int,
         *,
         weights: ArrayLike,
         strata: ArrayLike,
         psu: ArrayLike,
         design_psus: pd.DataFrame,
-        where: str = "driver model",
+        where: str,
     ) -> None:
-        outcome = endog.astype(float)
         columns = exog.astype(float)
         row_weights = np.asarray(weights, dtype=float)
         design = design_from_psus(design_psus)
-        problems = [
-            *_outcome_problems(outcome, where),
-            *_weight_problems(row_weights, where),
-            *_column_problems(columns, where),
-        ]
+        found = [*problems, *_weight_problems(row_weights, where), *_column_problems(columns, where)]
         try:
             psu_rows = design.psu_index(np.asarray(strata).tolist(), np.asarray(psu).tolist())
         except KeyError as error:
             remedy = "Give design_psus every sampled PSU, with the same variance_stratum and psu as the rows."
-            raise InputError([*problems, Problem(where, str(error.args[0]), remedy)]) from None
+            raise InputError([*found, Problem(where, str(error.args[0]), remedy)]) from None
         used = np.unique(psu_rows)
         design_df = len(used) - len(np.unique(design.stratum_codes[used]))
-        if design_df < columns.shape[1]:
-            problems.append(
+        coefficients = columns.shape[1] + thresholds
+        if design_df < coefficients:
+            found.append(
                 Problem(
                     where,
-                    f"{len(used)} PSUs with cases leave {design_df} degrees of freedom for {columns.shape[1]} "
-                    "coefficients",
+                    f"{len(used)} PSUs with cases leave {design_df} degrees of freedom for {coefficients} coefficients",
                     "Leave variables out, merge categories, or fit the model on more districts.",
                 )
             )
-        if problems:
-            raise InputError(problems)
+        if found:
+            raise InputError(found)
         super().__init__(outcome, columns)
         self.weights = row_weights
         self.design: Design = design
@@ -89,39 +86,37 @@ class SurveyLogit(LikelihoodModel):  # type: ignore[misc]
         self.design_df = design_df
         self.where = where
 
-    def predict(self, params: ArrayLike, exog: ArrayLike | None = None) -> Floats:
-        """Probability of outcome 1 for each row of `exog` (the model's own rows when None)."""
-        rows = self.exog if exog is None else np.asarray(exog, dtype=float)
-        return np.asarray(expit(rows @ np.asarray(params, dtype=float)))
-
-    def loglike(self, params: ArrayLike) -> float:
-        """Weighted pseudo-log-likelihood."""
-        linear = self.exog @ np.asarray(params, dtype=float)
-        return float(self.weights @ (self.endog * linear - np.logaddexp(0.0, linear)))
+    def start(self) -> Floats:
+        """Parameters that Newton starts from."""
+        raise NotImplementedError
 
     def score_obs(self, params: ArrayLike) -> Floats:
-        """Weighted score of each row (n x k)."""
-        return np.asarray(self.exog * (self.weights * (self.endog - self.predict(params)))[:, None])
+        """Weighted score of each row (n x parameters)."""
+        raise NotImplementedError
+
+    def outcome_rows(self, exog: Floats) -> Floats:
+        """Rows (n x parameters) whose product with the parameters is the logit of a good outcome."""
+        raise NotImplementedError
+
+    def binary_outcomes(self) -> tuple[Floats, Floats]:
+        """0/1 outcomes and rows (each m, m x parameters) that are separated exactly when the model has no maximum."""
+        raise NotImplementedError
 
     def score(self, params: ArrayLike) -> Floats:
-        """Gradient of `loglike` (k)."""
-        return np.asarray(self.exog.T @ (self.weights * (self.endog - self.predict(params))))
-
-    def hessian(self, params: ArrayLike) -> Floats:
-        """Second derivatives of `loglike` (k x k)."""
-        chance = self.predict(params)
-        return np.asarray(-(self.exog.T * (self.weights * chance * (1 - chance))) @ self.exog)
+        """Gradient of `loglike`."""
+        return np.asarray(self.score_obs(params).sum(axis=0))
 
     def fit(self, maxiter: int = MAX_STEPS) -> Any:
-        """Newton steps from zero, halved where they overshoot, then the design sandwich A^-1 B A^-1.
+        """Newton steps, halved where they overshoot, then the design sandwich A^-1 B A^-1.
 
-        Returns a wrapped `SurveyLogitResults`. Raises InputError when the outcome is separated (naming the columns
-        that predict it exactly; Albert and Anderson 1984) or when `maxiter` steps do not suffice.
+        Returns wrapped results. Raises InputError when the outcome is separated (naming the columns that predict it
+        exactly; Albert and Anderson 1984) or when `maxiter` steps do not suffice.
         """
         params, converged = self._newton(maxiter)
-        chance = self.predict(params)
+        outcomes, rows = self.binary_outcomes()
+        chance = expit(rows @ params)
         if (chance * (1 - chance)).min() < SUSPECT_VARIANCE:
-            separating = _separating_columns(self.endog, self.exog, self.exog_names)
+            separating = _separating_columns(outcomes, rows, self.exog_names[: self.exog.shape[1]])
             if separating:
                 raise InputError(
                     [
@@ -137,15 +132,19 @@ class SurveyLogit(LikelihoodModel):  # type: ignore[misc]
             remedy = "Look for columns with extreme values or of very different scale."
             raise InputError([Problem(self.where, f"no convergence in {maxiter} Newton steps", remedy)])
         bread = np.linalg.inv(-self.hessian(params))
+        meat = self.design.covariance(self.psu_sums(self.score_obs(params)))
+        return SurveyResultsWrapper(self.results(self, params, bread @ meat @ bread))
+
+    def psu_sums(self, values: Floats) -> Floats:
+        """Sums of row values (n x k) within the PSUs of the design (n_psus x k)."""
+        rows = np.arange(len(self.psu_rows))
         membership = sparse.csr_array(
-            (np.ones(len(self.psu_rows)), (self.psu_rows, np.arange(len(self.psu_rows)))),
-            shape=(len(self.design.psus), len(self.psu_rows)),
+            (np.ones(len(rows)), (self.psu_rows, rows)), shape=(len(self.design.psus), len(rows))
         )
-        meat = self.design.covariance(membership @ self.score_obs(params))
-        return SurveyLogitResultsWrapper(SurveyLogitResults(self, params, bread @ meat @ bread))
+        return np.asarray(membership @ values)
 
     def _newton(self, maxiter: int) -> tuple[Floats, bool]:
-        params = np.zeros(self.exog.shape[1])
+        params = self.start()
         value = self.loglike(params)
         for _ in range(maxiter):
             score = self.score(params)
@@ -163,47 +162,55 @@ class SurveyLogit(LikelihoodModel):  # type: ignore[misc]
         return params, False
 
 
-class SurveyLogitResults(LikelihoodModelResults):  # type: ignore[misc]
-    """A fitted `SurveyLogit`: design-based covariance, t intervals on the design's degrees of freedom."""
+class SurveyResults(LikelihoodModelResults):  # type: ignore[misc]
+    """A fitted survey model: design-based covariance, t intervals on the design's degrees of freedom."""
 
-    def __init__(self, model: SurveyLogit, params: Floats, covariance: Floats) -> None:
+    def __init__(self, model: SurveyModel, params: Floats, covariance: Floats) -> None:
         super().__init__(model, params, normalized_cov_params=covariance, scale=1.0, use_t=True)
         self.nobs = len(model.endog)
         self.df_resid = model.design_df
 
     def average_marginal_effects(self) -> pd.DataFrame:
-        """Weighted average derivative of the probability by each column but the constant, delta-method SEs.
+        """Weighted average derivative of the probability of a good outcome by each column but the constant.
 
-        One row per column: effect (probability per unit of the column), se, low, high (95 %), p. Every column is taken
-        as a number; categories and comparable units are the business of `effects.driver_effects`.
+        One row per column: effect (probability per unit of the column), delta-method se, low, high (95 %), p. Every
+        column is taken as a number; categories and comparable units are the business of `effects.driver_effects`.
         """
         table: pd.DataFrame = self.effect_table(*self.derivatives())
-        table.index = pd.Index(self.model.exog_names, name="column")
+        table.index = pd.Index(self.model.exog_names[: len(table)], name="column")
         varies: NDArray[np.bool_] = np.ptp(self.model.exog, axis=0) > 0
         return table.loc[varies]
 
-    def derivatives(self) -> tuple[Floats, Floats]:
-        """Weighted mean derivative of the probability by each column (k), and its gradient by params (k x k)."""
-        exog, shares = self.model.exog, self.model.weights / self.model.weights.sum()
-        chance = self.model.predict(self.params)
+    def derivatives(self, rows: Floats | None = None) -> tuple[Floats, Floats]:
+        """Weighted mean derivative of a probability by each column (k), and its gradient (k x parameters).
+
+        The probability is the one whose logit is `rows` times the parameters, that of a good outcome when None.
+        """
+        rows = self.model.outcome_rows(self.model.exog) if rows is None else rows
+        shares = self.model.weights / self.model.weights.sum()
+        chance = expit(rows @ self.params)
         density = chance * (1 - chance)
         mean_density = float(shares @ density)
-        mean_slope = (shares * density * (1 - 2 * chance)) @ exog
-        return self.params * mean_density, np.eye(exog.shape[1]) * mean_density + np.outer(self.params, mean_slope)
+        mean_slope = (shares * density * (1 - 2 * chance)) @ rows
+        columns = self.model.exog.shape[1]
+        slopes = self.params[:columns]
+        return slopes * mean_density, np.eye(columns, rows.shape[1]) * mean_density + np.outer(slopes, mean_slope)
 
     def contrasts(self, block: list[int]) -> tuple[Floats, Floats]:
         """Weighted mean change of the probability when a row moves from the reference to each category of a variable.
 
-        `block` are the positions of the variable's 0/1 columns. Returns the changes (b) and their gradient (b x k).
+        `block` are the positions of the variable's 0/1 columns. Returns the changes (b) and their gradient (b x
+        parameters).
         """
         shares = self.model.weights / self.model.weights.sum()
         at_reference = self.model.exog.copy()
         at_reference[:, block] = 0.0
-        linear = at_reference @ self.params
+        rows = self.model.outcome_rows(at_reference)
+        linear = rows @ self.params
         base = expit(linear)
         there = expit(linear[:, None] + self.params[block])
         density_change = there * (1 - there) - (base * (1 - base))[:, None]
-        gradient = (shares[:, None] * density_change).T @ at_reference
+        gradient = (shares[:, None] * density_change).T @ rows
         gradient[np.arange(len(block)), block] = shares @ (there * (1 - there))
         return shares @ (there - base[:, None]), gradient
 
@@ -220,7 +227,7 @@ class SurveyLogitResults(LikelihoodModelResults):  # type: ignore[misc]
         summary = Summary()
         summary.add_table_2cols(
             self,
-            title="Survey-weighted logit",
+            title=model.title,
             gleft=[
                 ("Dep. Variable:", None),
                 ("Method:", ["Pseudo-maximum likelihood"]),
@@ -240,11 +247,77 @@ class SurveyLogitResults(LikelihoodModelResults):  # type: ignore[misc]
         return summary
 
 
-class SurveyLogitResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+class SurveyLogit(SurveyModel):
+    """Weighted logit for a 0/1 outcome by pseudo-maximum likelihood (Binder 1983).
+
+    `endog` (n) holds 0 or 1, `exog` (n x k) named columns including the constant, on the same index; `weights`,
+    `strata` (variance strata) and `psu` (n) belong to the same rows in the same order. `design_psus` (variance_stratum,
+    psu) lists every sampled PSU: those without a row count in the variance. `where` names the model in messages.
+
+    Raises InputError listing every problem: outcomes that are not 0/1 or all alike, weights that are not positive,
+    missing or collinear columns, PSUs that the design does not list, fewer degrees of freedom than coefficients.
+    """
+
+    title = "Survey-weighted logit"
+    results = SurveyResults
+
+    def __init__(
+        self,
+        endog: pd.Series,
+        exog: pd.DataFrame,
+        *,
+        weights: ArrayLike,
+        strata: ArrayLike,
+        psu: ArrayLike,
+        design_psus: pd.DataFrame,
+        where: str = "driver model",
+    ) -> None:
+        outcome = endog.astype(float)
+        problems = _outcome_problems(outcome, where)
+        design: dict[str, Any] = {"weights": weights, "strata": strata, "psu": psu, "design_psus": design_psus}
+        super().__init__(outcome, exog, problems, 0, where=where, **design)
+
+    def predict(self, params: ArrayLike, exog: ArrayLike | None = None) -> Floats:
+        """Probability of outcome 1 for each row of `exog` (the model's own rows when None)."""
+        rows = self.exog if exog is None else np.asarray(exog, dtype=float)
+        return np.asarray(expit(rows @ np.asarray(params, dtype=float)))
+
+    def start(self) -> Floats:
+        """Zero."""
+        return np.zeros(self.exog.shape[1])
+
+    def loglike(self, params: ArrayLike) -> float:
+        """Weighted pseudo-log-likelihood."""
+        linear = self.exog @ np.asarray(params, dtype=float)
+        return float(self.weights @ (self.endog * linear - np.logaddexp(0.0, linear)))
+
+    def score_obs(self, params: ArrayLike) -> Floats:
+        """Weighted score of each row (n x k)."""
+        return np.asarray(self.exog * (self.weights * (self.endog - self.predict(params)))[:, None])
+
+    def score(self, params: ArrayLike) -> Floats:
+        """Gradient of `loglike` (k)."""
+        return np.asarray(self.exog.T @ (self.weights * (self.endog - self.predict(params))))
+
+    def hessian(self, params: ArrayLike) -> Floats:
+        """Second derivatives of `loglike` (k x k)."""
+        chance = self.predict(params)
+        return np.asarray(-(self.exog.T * (self.weights * chance * (1 - chance))) @ self.exog)
+
+    def outcome_rows(self, exog: Floats) -> Floats:
+        """The rows themselves."""
+        return exog
+
+    def binary_outcomes(self) -> tuple[Floats, Floats]:
+        """The outcomes and rows themselves."""
+        return self.endog, self.exog
+
+
+class SurveyResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
     """Gives params, standard errors, intervals and covariances the names of the columns."""
 
 
-populate_wrapper(SurveyLogitResultsWrapper, SurveyLogitResults)
+populate_wrapper(SurveyResultsWrapper, SurveyResults)
 
 
 def _outcome_problems(outcome: pd.Series, where: str) -> list[Problem]:
@@ -294,7 +367,8 @@ def _column_problems(columns: pd.DataFrame, where: str) -> list[Problem]:
 def _separating_columns(outcome: Floats, exog: Floats, names: list[str]) -> list[str]:
     """Columns of a direction along which the likelihood never stops rising; none when the maximum exists.
 
-    A linear programme looks for d with (2y - 1) x'd >= 0 in every row and > 0 in some (Konis 2007).
+    `names` are those of the first columns. A linear programme looks for d with (2y - 1) x'd >= 0 in every row and > 0
+    in some (Konis 2007).
     """
     scaled = exog / np.abs(exog).max(axis=0)
     signed = scaled * (2 * outcome - 1)[:, None]
@@ -302,4 +376,4 @@ def _separating_columns(outcome: Floats, exog: Floats, names: list[str]) -> list
     if direction is None:
         return []
     parts = np.abs(direction) * np.ptp(scaled, axis=0)
-    return [name for name, part in zip(names, parts, strict=True) if part > 1e-6]
+    return [name for name, part in zip(names, parts[: len(names)], strict=True) if part > 1e-6]
