@@ -1,0 +1,156 @@
+"""How much of an outcome's variance each driver accounts for, however they are correlated, with jackknife intervals.
+
+A share of explained variance says how much hangs together with a driver, not what would happen if it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import factorial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from perception.errors import InputError, Problem
+from perception.estimation.design import Design
+from perception.estimation.replicates import Scheme, grouped_sums
+
+Floats = NDArray[np.float64]
+MOST_DRIVERS = 14
+"""Every subset of the drivers is looked at: 16,384 of 14."""
+
+
+def lmg_shares(covariance: ArrayLike, groups: Sequence[Sequence[int]]) -> Floats:
+    """Share of the outcome's variance that each group of columns explains, averaged over all orders of the groups.
+
+    `covariance` (... x p x p) has the outcome first; `groups` (g) lists the columns of each driver, several for a
+    categorical one. Returns ... x g; the shares sum to R^2. Sources: Lindeman, Merenda and Gold 1980, Groemping 2007.
+    ValueError for more than 14 groups.
+    """
+    whole = np.asarray(covariance, dtype=np.float64)
+    count = len(groups)
+    if count > MOST_DRIVERS:
+        raise ValueError(f"{count} drivers are too many: at most {MOST_DRIVERS}")
+    explained = np.zeros((1 << count, *whole.shape[:-2]))
+
+    def look(rest: Floats, mask: int, first: int) -> None:
+        explained[mask] = 1 - rest[..., 0, 0] / whole[..., 0, 0]
+        for place in range(first, count):
+            look(_swept(rest, groups[place]), mask | 1 << place, place + 1)
+
+    look(whole, 0, 0)
+    masks = np.arange(1 << count)
+    sizes = np.array([int(mask).bit_count() for mask in masks])
+    shares = np.zeros((*whole.shape[:-2], count))
+    for place in range(count):
+        without = masks[masks & (1 << place) == 0]
+        weight = np.array([factorial(size) * factorial(count - size - 1) / factorial(count) for size in sizes[without]])
+        gains = explained[without | 1 << place] - explained[without]
+        shares[..., place] = np.tensordot(weight, gains, axes=1)
+    return shares
+
+
+def _swept(covariance: Floats, columns: Sequence[int]) -> Floats:
+    """The covariance of what `columns` do not explain (zero in those columns)."""
+    part = covariance[..., list(columns)]
+    inner = part[..., list(columns), :]
+    return covariance - part @ np.linalg.solve(inner, np.swapaxes(part, -1, -2))
+
+
+def johnson_shares(covariance: ArrayLike, groups: Sequence[Sequence[int]]) -> Floats:
+    """Johnson's (2000) relative weights, from the orthogonal columns nearest to the drivers; shapes as `lmg_shares`."""
+    whole = np.asarray(covariance, dtype=np.float64)
+    spread = np.sqrt(np.diagonal(whole, axis1=-2, axis2=-1))
+    correlation = whole / (spread[..., :, None] * spread[..., None, :])
+    among, with_outcome = correlation[..., 1:, 1:], correlation[..., 1:, 0]
+    values, vectors = np.linalg.eigh(among)
+    root = (vectors * np.sqrt(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    slopes = np.linalg.solve(root, with_outcome[..., None])[..., 0]
+    weights = (root**2 @ (slopes**2)[..., None])[..., 0]
+    return np.stack([weights[..., [column - 1 for column in group]].sum(axis=-1) for group in groups], axis=-1)
+
+
+def jackknife_covariances(
+    values: Floats, weights: Floats, psu_rows: NDArray[np.intp], design: Design
+) -> tuple[Floats, Floats, Scheme]:
+    """Weighted covariance of `values` (n x p), the same with each PSU left out in turn, and the scheme of variances.
+
+    Stratified jackknife (Wolter 2007, section 4.5): the other PSUs of the stratum stand in for the one left out. PSUs
+    without a row count too; those alone in their stratum stand in for each other.
+    """
+    count, width = len(design.psus), values.shape[1]
+    rows = np.hstack(
+        [np.ones((len(values), 1)), values, (values[:, :, None] * values[:, None, :]).reshape(len(values), -1)]
+    )
+    moments = grouped_sums(psu_rows, count, weights, rows)
+    stratum = design.stratum_codes.copy()
+    sizes = np.bincount(stratum)
+    stratum[sizes[stratum] == 1] = len(sizes)
+    sizes = np.bincount(stratum)[stratum]
+    sums = grouped_sums(stratum, stratum.max() + 1, np.ones(count), moments)
+    kept = np.flatnonzero(sizes > 1)
+    size = sizes[kept, None]
+    total = moments.sum(axis=0)
+    without = total - (size * moments[kept] - sums[stratum[kept]]) / (size - 1)
+    scheme = Scheme(1.0, (sizes[kept] - 1) / sizes[kept], mse=True)
+    return _covariance(total, width), _covariance(without, width), scheme
+
+
+def _covariance(moments: Floats, width: int) -> Floats:
+    mean = moments[..., 1 : 1 + width] / moments[..., :1]
+    second = (moments[..., 1 + width :] / moments[..., :1]).reshape(*moments.shape[:-1], width, width)
+    return np.asarray(second - mean[..., :, None] * mean[..., None, :])
+
+
+def importance(
+    outcome: ArrayLike,
+    drivers: Mapping[str, ArrayLike],
+    controls: ArrayLike,
+    *,
+    weights: ArrayLike,
+    psu_rows: NDArray[np.intp],
+    design: Design,
+    where: str = "driver model",
+) -> pd.DataFrame:
+    """Importance of each driver for the `outcome` (n) beyond the `controls` (n x c, without a constant; c may be 0).
+
+    `drivers` gives the column (n) or columns (n x b) of each; `psu_rows` are the rows of `design.psus` of each answer.
+    Returns driver, importance (LMG share of the variance that controls leave), se, low, high (95 %, jackknife over
+    PSUs, t on the design's degrees of freedom, ends within 0 and 1), share (of what all drivers explain together) with
+    share_low and share_high, and johnson (cross-check). InputError for more than 14 drivers.
+    """
+    if len(drivers) > MOST_DRIVERS:
+        what = f"{len(drivers)} drivers, of which every combination would have to be looked at"
+        raise InputError([Problem(where, what, f"Keep at most {MOST_DRIVERS}, and declare the others as controls.")])
+    blocks = [np.asarray(values, dtype=np.float64).reshape(len(np.asarray(values)), -1) for values in drivers.values()]
+    held = np.asarray(controls, dtype=np.float64)
+    columns = np.hstack([np.asarray(outcome, dtype=np.float64)[:, None], *blocks, held])
+    ends = np.cumsum([1, *(block.shape[1] for block in blocks)])
+    groups = [list(range(start, end)) for start, end in pairwise(ends)]
+    full, without, scheme = jackknife_covariances(columns, np.asarray(weights, dtype=np.float64), psu_rows, design)
+    whole = np.concatenate([full[None], without])
+    if held.shape[1]:
+        whole = _swept(whole, range(ends[-1], columns.shape[1]))
+    whole = whole[:, : ends[-1], : ends[-1]]
+    shares = lmg_shares(whole, groups)
+    relative = shares / shares.sum(axis=1, keepdims=True)
+    used = np.unique(psu_rows)
+    df = len(used) - len(np.unique(design.stratum_codes[used]))
+    reach = special.stdtrit(df, 0.975)
+    se, se_relative = (np.sqrt(scheme.variances(values[1:], values[0])) for values in (shares, relative))
+    return pd.DataFrame(
+        {
+            "driver": list(drivers),
+            "importance": shares[0],
+            "se": se,
+            "low": np.clip(shares[0] - reach * se, 0, 1),
+            "high": np.clip(shares[0] + reach * se, 0, 1),
+            "share": relative[0],
+            "share_low": np.clip(relative[0] - reach * se_relative, 0, 1),
+            "share_high": np.clip(relative[0] + reach * se_relative, 0, 1),
+            "johnson": johnson_shares(whole[0], groups),
+        }
+    )
