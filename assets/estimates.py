@@ -7,7 +7,7 @@ import pandas as pd
 
 from assets.quality import quality_page
 from assets.resources import ProjectResource
-from assets.tables import one_version, table_asset, waves_partitions
+from assets.tables import one_version, table_asset, tables_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
 from perception.estimation import gaps, replicates, totals
@@ -76,14 +76,15 @@ def estimate_review(
     return wave_tables.estimate_review(project.project, inputs, district_estimates, codebook_changes)
 
 
-@table_asset(group="estimates", per_wave=True, after=[quality_page])
-def drivers(
+@tables_asset("drivers", "driver_importance", "driver_models", group="estimates", per_wave=True, after=[quality_page])
+def driver_models_of_a_wave(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
     responses: pd.DataFrame,
     design_psus: pd.DataFrame,
-) -> pd.DataFrame:
-    return wave_drivers.wave_drivers(responses, design_psus, project.wave(context.partition_key).instrument)
+) -> tuple[pd.DataFrame, ...]:
+    inputs = project.wave(context.partition_key)
+    return wave_drivers.wave_drivers(responses, design_psus, inputs.instrument, inputs.units)
 
 
 @dg.asset(
@@ -99,13 +100,16 @@ def complete_wave(
     indicators: Path,
     district_estimates: Path,
     drivers: Path,
+    driver_importance: Path,
+    driver_models: Path,
     subgroup_gaps: Path,
     comparability: Path,
     psu_totals: Path,
     design_psus: Path,
     calibration_totals: Path,
 ) -> dg.MaterializeResult:
-    files = (waves, indicators, district_estimates, drivers, subgroup_gaps, comparability)
+    files = (waves, indicators, district_estimates, drivers, driver_importance, driver_models)
+    files = (*files, subgroup_gaps, comparability)
     one_version({file.stem: file for file in (*files, psu_totals, design_psus, calibration_totals)})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)

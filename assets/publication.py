@@ -76,6 +76,20 @@ def published_drivers(drivers: pd.DataFrame, indicators: pd.DataFrame) -> pd.Dat
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_driver_importance(
+    driver_importance: pd.DataFrame, published_drivers: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    return publication.published_driver_importance(driver_importance, published_drivers, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_driver_models(
+    driver_models: pd.DataFrame, published_drivers: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    return publication.published_driver_models(driver_models, published_drivers, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_gaps(
     subgroup_gaps: pd.DataFrame, indicators: pd.DataFrame, published_estimates: pd.DataFrame
 ) -> pd.DataFrame:

@@ -139,10 +139,20 @@ _ESTIMATE_KEY = (
     Column("unit_id", "string", "District, division or province id, or `all`"),
     Column("domain", "string", "`all` or a subgroup such as sex=female or sex=female,urban=rural"),
 )
-_EFFECTS = (
+_DRIVER_MODEL = (
     _WAVE,
     Column("model", "string", "Driver model id of the instrument"),
+    Column("level", "string", "Whether it is of the whole wave or of a province", allowed=("all", "province")),
+    Column("unit_id", "string", "Province id, or `all`"),
     Column("outcome", "string", "Indicator that the model explains"),
+)
+_MODEL_SIZE = (
+    Column("n", "integer", "Respondents in the model", "persons", low=0),
+    Column("psus", "integer", "PSUs in the model", "PSUs", low=0),
+    Column("df", "integer", "Design degrees of freedom", "", low=0),
+)
+_EFFECTS = (
+    *_DRIVER_MODEL,
     Column("driver", "string", "Question, background variable or indicator"),
     Column("label", "string", "What the driver says: the question's wording, or the indicator's label"),
     Column("kind", "string", "Driver of interest, or control held constant", allowed=("driver", "control")),
@@ -155,13 +165,55 @@ _EFFECTS = (
     Column("p", "number", "p-value of no association", "", True, 0, 1),
     Column("p_adjusted", "number", "p-value adjusted over the model's drivers (Benjamini-Hochberg)", "", True, 0, 1),
     Column("prevalence", "number", "Weighted share of the category, or weighted mean", "", True),
-    Column("n", "integer", "Respondents in the model", "persons", low=0),
+    Column("dont_know_share", "number", "Don't know among those with an outcome, unweighted", "proportion", True, 0, 1),
     Column("n_dropped", "integer", "Respondents left out for an answer that is not there", "persons", low=0),
     Column(
         "not_in_wave", "string", "Labels of predictors that the model declares and the wave did not ask", nullable=True
     ),
-    Column("psus", "integer", "PSUs in the model", "PSUs", low=0),
-    Column("df", "integer", "Design degrees of freedom", "", low=0),
+    *_MODEL_SIZE,
+)
+_IMPORTANCE = (
+    *_DRIVER_MODEL,
+    Column("driver", "string", "Question, background variable or indicator"),
+    Column("label", "string", "What the driver says: the question's wording, or the indicator's label"),
+    Column("importance", "number", "Variance that it explains beyond the controls (LMG)", "proportion", False, 0, 1),
+    Column("se", "number", "Jackknife standard error", "proportion", low=0),
+    Column("low", "number", "Lower end of the 95 % interval", "proportion", False, 0, 1),
+    Column("high", "number", "Upper end of the 95 % interval", "proportion", False, 0, 1),
+    Column("share", "number", "Its part of what all drivers explain together", "proportion", False, 0, 1),
+    Column("share_low", "number", "Lower end of the 95 % interval", "proportion", False, 0, 1),
+    Column("share_high", "number", "Upper end of the 95 % interval", "proportion", False, 0, 1),
+    Column("johnson", "number", "Johnson's relative weight, a cross-check", "proportion", False, 0, 1),
+    Column("performance", "number", "Mean place on its scale, 0 worst to 1 best; null without a scale", "", True, 0, 1),
+    Column("performance_low", "number", "Lower end of the 95 % interval", "", True),
+    Column("performance_high", "number", "Upper end of the 95 % interval", "", True),
+    Column(
+        "quadrant",
+        "string",
+        "Importance (share) and performance against their means over the drivers on a scale",
+        nullable=True,
+        allowed=("concentrate_here", "keep_up", "low_priority", "possible_overkill", "cannot_tell"),
+    ),
+    *_MODEL_SIZE,
+)
+_MODEL_FACTS = (
+    *_DRIVER_MODEL,
+    Column("label", "string", "What the model asks"),
+    Column("kind", "string", "Kind of model", allowed=("logit", "ordered_logit")),
+    Column("n_dropped", "integer", "Respondents left out for an answer that is not there", "persons", low=0),
+    Column("pseudo_r2", "number", "McFadden's, from the weighted likelihood", "proportion", high=1),
+    Column(
+        "proportional_odds_p",
+        "number",
+        "p-value of effects that are the same along the scale (Brant); null for a logit or where it cannot be tested",
+        "",
+        True,
+        0,
+        1,
+    ),
+    Column("largest_inflation", "number", "Largest GVIF^(1/(2 columns)): what the others blow an error up by", low=0),
+    Column("most_inflated", "string", "Predictor that has it"),
+    *_MODEL_SIZE,
 )
 _SIMULATED = Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers")
 _MODEL_KEY = (
@@ -621,8 +673,20 @@ TABLES: dict[str, Table] = {
         Table(
             "drivers",
             "Average marginal effects of each driver model; association, not cause",
-            ("wave", "model", "driver", "term"),
+            ("wave", "model", "unit_id", "driver", "term"),
             _EFFECTS,
+        ),
+        Table(
+            "driver_importance",
+            "How much of the outcome's variance each driver accounts for, and how well it does",
+            ("wave", "model", "unit_id", "driver"),
+            _IMPORTANCE,
+        ),
+        Table(
+            "driver_models",
+            "The driver models of each wave, their fit and checks",
+            ("wave", "model", "unit_id"),
+            _MODEL_FACTS,
         ),
         Table("waves", "What a wave is", ("wave",), _WAVE_FACTS),
         Table("indicators", "What each indicator of a wave means", ("wave", "indicator"), _INDICATOR_FACTS),
@@ -720,8 +784,22 @@ TABLES: dict[str, Table] = {
         Table(
             "published_drivers",
             "Average marginal effects that passed the publication rules; association, not cause",
-            ("wave", "model", "driver", "term"),
+            ("wave", "model", "unit_id", "driver", "term"),
             (*_EFFECTS, _SIMULATED),
+            public=True,
+        ),
+        Table(
+            "published_driver_importance",
+            "Importance and performance of drivers, of models that passed the publication rules",
+            ("wave", "model", "unit_id", "driver"),
+            (*_IMPORTANCE, _SIMULATED),
+            public=True,
+        ),
+        Table(
+            "published_driver_models",
+            "Driver models that passed the publication rules, their fit and checks",
+            ("wave", "model", "unit_id"),
+            (*_MODEL_FACTS, _SIMULATED),
             public=True,
         ),
         Table(

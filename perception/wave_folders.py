@@ -36,6 +36,8 @@ PUBLICATION_READS = (
     "indicators",
     "district_estimates",
     "drivers",
+    "driver_importance",
+    "driver_models",
     "subgroup_gaps",
     "comparability",
     "psu_totals",
@@ -215,7 +217,7 @@ def wave_problems(project: Project, wave_id: str) -> list[Problem]:
     try:
         tidy = wave_tables.responses(inputs, raw)
         psus = wave_tables.design_psus(project, inputs, raw, tidy)
-        wave_drivers(tidy, psus, inputs.instrument)
+        wave_drivers(tidy, psus, inputs.instrument, inputs.units)
         evidence = wave_tables.quality_evidence(project, inputs, raw, tidy, psus, changes)
         found = quality.quality_tables(evidence)[0]
         problems += quality_problems(found[found["check"] != "codebook_drift"])  # listed already, with their remedies

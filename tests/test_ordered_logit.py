@@ -38,7 +38,7 @@ def ordered_model(frame: pd.DataFrame, outcome: pd.Series | None = None, **chang
         "psu": frame["psu"],
         "design_psus": sampled(frame),
     }
-    exog = changes.pop("exog", design_matrix(frame).drop(columns="const"))
+    exog = changes.pop("exog") if "exog" in changes else design_matrix(frame).drop(columns="const")
     return SurveyOrderedLogit(answers(frame) if outcome is None else outcome, exog, **arguments | changes)
 
 

@@ -238,8 +238,10 @@ def test_who_uses_a_service_and_gives_no_answer_is_missing_not_unasked(tmp_path:
 
 
 def test_who_lives_far_from_the_hospital_is_less_satisfied_with_it(made: Made) -> None:
-    instrument = open_wave(made.project, WAVE).instrument
-    effects = wave_drivers(made.responses.reset_index(), made.psus, instrument).set_index(["driver", "term"])
+    inputs = open_wave(made.project, WAVE)
+    effects = wave_drivers(made.responses.reset_index(), made.psus, inputs.instrument, inputs.units)[0].set_index(
+        ["driver", "term"]
+    )
     # 12 points less per step of distance were put into the file, four steps from the nearest to the farthest.
     far = effects.loc[("distance_hospital", "over_5_km")]
     assert far["low"] < -0.48 < far["high"]

@@ -212,7 +212,7 @@ def by_hand(frame: pd.DataFrame, psus: pd.DataFrame) -> tuple[pd.DataFrame, int]
 
 def test_driver_effects_by_other_means(make: Make) -> None:
     made = make("mics-punjab-2018")
-    ours = wave_drivers(made.responses, made.design_psus, made.inputs.instrument)
+    ours = wave_drivers(made.responses, made.design_psus, made.inputs.instrument, made.inputs.units)[0]
     assert ours["model"].unique().tolist() == ["safety"]
     theirs, count = by_hand(made.responses, made.design_psus)
     both = theirs.merge(ours, on=["driver", "term"], how="outer", suffixes=("_hand", ""), validate="1:1")

@@ -430,7 +430,7 @@ def test_planted_drivers_can_be_found_in_the_answers(read: dict[str, Read], inst
 @pytest.mark.parametrize("name", ["kp-2018", "punjab-2021", "kp-2024"])
 def test_driver_models_fit_with_what_the_wave_has(name: str, read: dict[str, Read], instrument: Instrument) -> None:
     one = read[name]
-    table = wave_drivers(one.tidy, design_psus(one.raw, one.tidy, one.wave, one.units), instrument)
+    table = wave_drivers(one.tidy, design_psus(one.raw, one.tidy, one.wave, one.units), instrument, one.units)[0]
     assert set(table["model"]) == set(instrument.driver_models)
     assert ("health_access" in set(table["driver"])) == (one.wave.round != "2018")
     district = table[table["model"] == "satisfied_district"]

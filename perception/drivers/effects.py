@@ -5,7 +5,7 @@ Choosing and preparing the predictor columns belongs to the caller, the model it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from perception.drivers.models import SurveyLogit
+from perception.drivers.models import SurveyLogit, SurveyModel
+from perception.drivers.ordered import SurveyOrderedLogit
 from perception.errors import InputError, Problem
 
 KINDS = ("driver", "control")
@@ -25,10 +26,14 @@ EFFECT_COLUMNS = [
 
 @dataclass(frozen=True)
 class DriverFit:
-    """`effects` (see `driver_effects`), the fitted model (`results.summary()`), rows used and rows left out."""
+    """`effects` (see `driver_effects`), the fitted model (`results.summary()`), rows used and rows left out.
+
+    `blocks` says in which columns of the model each predictor stands.
+    """
 
     effects: pd.DataFrame
     results: Any
+    blocks: dict[str, list[int]]
     n: int
     n_dropped: int
 
@@ -38,6 +43,7 @@ def driver_effects(
     drivers: pd.DataFrame,
     kinds: Mapping[str, str],
     *,
+    positive_from: str | None = None,
     weights: pd.Series,
     strata: pd.Series,
     psu: pd.Series,
@@ -45,6 +51,9 @@ def driver_effects(
     where: str = "driver model",
 ) -> DriverFit:
     """Fit a weighted logit of `outcome` (0, 1, missing) on all of `drivers` and report their average marginal effects.
+
+    With `positive_from` the outcome is an ordered categorical, the model an ordered logit, and the effects are those on
+    the probability of that category or a higher one.
 
     A categorical column stands for its categories, the first being the reference: the effect is the weighted mean
     change of the probability when everybody moves from the reference to the category. A numeric column is a score: the
@@ -65,52 +74,59 @@ def driver_effects(
         if not series.index.equals(drivers.index):
             raise ValueError(f"{name} and drivers must have the same index")
     complete = outcome.notna() & drivers.notna().all(axis=1)
-    y = outcome[complete].astype(float)
+    ordered = positive_from is not None
+    y = outcome[complete].cat.remove_unused_categories() if ordered else outcome[complete].astype(float)
+    values, answers = (y.cat.codes.astype(float), list(y.cat.categories)) if ordered else (y, ["0", "1"])
     predictors = drivers[complete]
     if y.empty:
         remedy = "Leave out the column that is never answered."
         raise InputError([Problem(where, "no row has the outcome and every driver answered", remedy)])
 
     problems: list[Problem] = []
-    columns: dict[str, pd.Series] = {"const": pd.Series(1.0, index=y.index)}
+    columns: dict[str, pd.Series] = {} if ordered else {"const": pd.Series(1.0, index=y.index)}
     blocks: dict[str, list[str]] = {}
     for driver in predictors.columns:
-        found = _predictor_problems(predictors[driver], y, kinds.get(driver), f"{where}, {driver}")
+        found = _predictor_problems(predictors[driver], values, answers, kinds.get(driver), f"{where}, {driver}")
         problems.extend(found)
         if found:
             continue
         encoded = _encode(predictors[driver])
         blocks[driver] = list(encoded)
         columns.update(encoded)
+    exog = pd.DataFrame(columns, index=y.index)
+    sample: dict[str, Any] = {
+        "weights": weights[complete],
+        "strata": strata[complete],
+        "psu": psu[complete],
+        "design_psus": design_psus,
+        "where": where,
+    }
     try:
-        model = SurveyLogit(
-            y,
-            pd.DataFrame(columns),
-            weights=weights[complete],
-            strata=strata[complete],
-            psu=psu[complete],
-            design_psus=design_psus,
-            where=where,
-        )
+        model: SurveyModel
+        if positive_from is None:
+            model = SurveyLogit(y, exog, **sample)
+        else:
+            model = SurveyOrderedLogit(y, exog, positive_from=positive_from, **sample)
     except InputError as error:
         raise InputError([*problems, *error.problems]) from None
     if problems:
         raise InputError(problems)
 
     results = model.fit()
-    tables = [
-        _driver_rows(results, predictors[driver], [model.exog_names.index(name) for name in block])
-        for driver, block in blocks.items()
-    ]
+    positions = {driver: [model.exog_names.index(name) for name in block] for driver, block in blocks.items()}
+    tables = [_driver_rows(results, predictors[driver], block) for driver, block in positions.items()]
     effects = pd.concat(tables, ignore_index=True)
     effects["kind"] = effects["driver"].map(dict(kinds))
     tested = effects["kind"] == "driver"
     effects["p_adjusted"] = np.nan
     effects.loc[tested, "p_adjusted"] = stats.false_discovery_control(effects.loc[tested, "p"])
-    return DriverFit(effects[EFFECT_COLUMNS], results, n=len(y), n_dropped=int((~complete).sum()))
+    return DriverFit(effects[EFFECT_COLUMNS], results, positions, n=len(y), n_dropped=int((~complete).sum()))
 
 
-def _predictor_problems(values: pd.Series, outcome: pd.Series, kind: str | None, place: str) -> list[Problem]:
+def _predictor_problems(
+    values: pd.Series, outcome: pd.Series, answers: Sequence[str], kind: str | None, place: str
+) -> list[Problem]:
+    """`outcome` holds the numbers of `answers`."""
     problems = []
     if kind not in KINDS:
         problems.append(Problem(place, f"its kind is {kind!r}", f"Declare it as one of {', '.join(KINDS)}."))
@@ -120,8 +136,8 @@ def _predictor_problems(values: pd.Series, outcome: pd.Series, kind: str | None,
             if size == 0:
                 remedy = "Merge the category with another or remove it."
                 problems.append(Problem(f"{place}, category {category}", "no row has it", remedy))
-            elif low == high and outcome.nunique() > 1:
-                what = f"the outcome is {low:g} in all its {size} rows (separation)"
+            elif low == high and outcome.nunique() > 1 and low in (outcome.min(), outcome.max()):
+                what = f"the outcome is {answers[int(low)]} in all its {size} rows (separation)"
                 problems.append(Problem(f"{place}, category {category}", what, "Merge the category with another."))
         if len(by_category) < 2:
             problems.append(Problem(place, "has fewer than two categories", "Leave it out."))

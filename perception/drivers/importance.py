@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import factorial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from scipy import special
 
 from perception.errors import InputError, Problem
 from perception.estimation.design import Design
+from perception.estimation.intervals import t_interval
 from perception.estimation.replicates import Scheme, grouped_sums
 
 Floats = NDArray[np.float64]
@@ -154,3 +156,44 @@ def importance(
             "johnson": johnson_shares(whole[0], groups),
         }
     )
+
+
+def performance(
+    places: Mapping[str, ArrayLike], *, weights: Floats, psu_rows: NDArray[np.intp], design: Design
+) -> pd.DataFrame:
+    """How well each driver does: the weighted mean of its `places` (n, from 0 worst to 1 best) with a 95 % interval.
+
+    Returns driver, performance, performance_low, performance_high; the interval is design-based (t).
+    """
+    share = np.asarray(weights, dtype=np.float64) / np.sum(weights)
+    values = np.column_stack([np.empty((len(share), 0)), *places.values()])
+    means = share @ values
+    scores = grouped_sums(psu_rows, len(design.psus), share, values - means)
+    used = np.unique(psu_rows)
+    df = np.full(len(means), float(len(used) - len(np.unique(design.stratum_codes[used]))))
+    low, high = t_interval(means, np.sqrt(design.variances(scores)), df)
+    return pd.DataFrame(
+        {"driver": list(places), "performance": means, "performance_low": low, "performance_high": high}
+    ).astype({"driver": "str"})
+
+
+def quadrants(table: pd.DataFrame) -> pd.Series:
+    """The quadrant of each driver by importance and performance against their means over drivers on a scale.
+
+    `table` has share and performance with their ends. `concentrate_here` (matters, does badly), `keep_up` (matters,
+    does well), `low_priority`, `possible_overkill`; `cannot_tell` where either interval holds the mean, null without a
+    scale. Source: Martilla and James 1977.
+    """
+    rated = table["performance"].notna()
+
+    def side(name: str) -> Any:
+        mean = table.loc[rated, name].mean()
+        return np.select([table[f"{name}_low"] > mean, table[f"{name}_high"] < mean], [1, -1], 0)
+
+    matters, does = side("share"), side("performance")
+    names = np.select(
+        [(matters == 0) | (does == 0), (matters > 0) & (does < 0), matters > 0, does < 0],
+        ["cannot_tell", "concentrate_here", "keep_up", "low_priority"],
+        "possible_overkill",
+    )
+    return pd.Series(names, index=table.index, dtype="str").where(rated)

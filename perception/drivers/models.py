@@ -107,7 +107,7 @@ class SurveyModel(LikelihoodModel):  # type: ignore[misc]
         return np.asarray(self.score_obs(params).sum(axis=0))
 
     def fit(self, maxiter: int = MAX_STEPS) -> Any:
-        """Newton steps, halved where they overshoot, then the design sandwich A^-1 B A^-1.
+        """Newton steps, halved where they overshoot, then the design sandwich A^-1 B A^-1 from PSU totals of scores.
 
         Returns wrapped results. Raises InputError when the outcome is separated (naming the columns that predict it
         exactly; Albert and Anderson 1984) or when `maxiter` steps do not suffice.
@@ -131,9 +131,8 @@ class SurveyModel(LikelihoodModel):  # type: ignore[misc]
         if not converged:
             remedy = "Look for columns with extreme values or of very different scale."
             raise InputError([Problem(self.where, f"no convergence in {maxiter} Newton steps", remedy)])
-        bread = np.linalg.inv(-self.hessian(params))
-        meat = self.design.covariance(self.psu_sums(self.score_obs(params)))
-        return SurveyResultsWrapper(self.results(self, params, bread @ meat @ bread))
+        influence = self.psu_sums(self.score_obs(params)) @ np.linalg.inv(-self.hessian(params))
+        return SurveyResultsWrapper(self.results(self, params, influence))
 
     def psu_sums(self, values: Floats) -> Floats:
         """Sums of row values (n x k) within the PSUs of the design (n_psus x k)."""
@@ -163,10 +162,15 @@ class SurveyModel(LikelihoodModel):  # type: ignore[misc]
 
 
 class SurveyResults(LikelihoodModelResults):  # type: ignore[misc]
-    """A fitted survey model: design-based covariance, t intervals on the design's degrees of freedom."""
+    """A fitted survey model: design-based covariance, t intervals on the design's degrees of freedom.
 
-    def __init__(self, model: SurveyModel, params: Floats, covariance: Floats) -> None:
+    `influence` (n_psus x parameters) says by how much each PSU moves the parameters; their covariance is that of it.
+    """
+
+    def __init__(self, model: SurveyModel, params: Floats, influence: Floats) -> None:
+        covariance = model.design.covariance(influence)
         super().__init__(model, params, normalized_cov_params=covariance, scale=1.0, use_t=True)
+        self.influence = influence
         self.nobs = len(model.endog)
         self.df_resid = model.design_df
 

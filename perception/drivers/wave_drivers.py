@@ -2,51 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
+import numpy as np
 import pandas as pd
+from scipy import special
 
 from perception.errors import InputError, Problem
 from perception.estimation.totals import indicator_quantity
-from perception.intake.declarations import AGE_GROUPS
+from perception.intake.declarations import AGE_GROUPS, REASON_SUFFIX
 from perception.intake.instrument import DriverModel, Indicator, Instrument, Predictor
 from perception.schemas import TABLES, conform
 
+if TYPE_CHECKING:
+    from perception.drivers.effects import DriverFit
 
-def wave_drivers(responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
-    """Table `drivers` of a wave: the effects of every declared model whose outcome and any driver the wave has.
 
-    Predictors that the wave does not have are left out of the model and named in `not_in_wave`: effects of models with
-    other predictors do not compare. InputError lists every model that cannot be fitted.
+def wave_drivers(
+    responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument, units: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tables `drivers`, `driver_importance` and `driver_models` of a wave: every declared model whose outcome and any
+    driver the wave has, fitted on the wave or on each province.
+
+    `units` gives the province_id of each district_id. Predictors that the wave does not have are left out of the model
+    and named in `not_in_wave`: effects of models with other predictors do not compare. InputError lists every model
+    that cannot be fitted.
     """
     available = instrument.available_indicators(responses.columns)
-    effects: list[pd.DataFrame] = []
+    provinces = responses["district_id"].map(units.set_index("district_id")["province_id"])
+    made: list[dict[str, pd.DataFrame]] = []
     problems: list[Problem] = []
     for name, model in instrument.driver_models.items():
         drivers_there = any(_is_available(predictor, responses, instrument) for predictor in model.drivers)
-        if model.outcome in available and drivers_there:
+        if model.outcome not in available or not drivers_there:
+            continue
+        places = {"all": responses}
+        if model.level == "province":
+            places = {str(province): rows for province, rows in responses.groupby(provinces)}
+        for unit, rows in places.items():
             try:
-                effects.append(_model_effects(name, model, responses, design_psus, instrument))
+                tables = _model_tables(name, model, rows, design_psus, instrument, unit)
             except InputError as error:
                 problems += error.problems
+            else:
+                made.append({table: frame.assign(level=model.level, unit_id=unit) for table, frame in tables.items()})
     if problems:
         raise InputError(problems)
-    table = pd.concat(effects) if effects else pd.DataFrame(columns=TABLES["drivers"].names)
-    return conform(table, "drivers")
+    drivers, shares, models = (
+        conform(
+            pd.concat([tables[name] for tables in made]) if made else pd.DataFrame(columns=TABLES[name].names), name
+        )
+        for name in ("drivers", "driver_importance", "driver_models")
+    )
+    return drivers, shares, models
 
 
-def _model_effects(
-    name: str, model: DriverModel, responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument
-) -> pd.DataFrame:
+def _model_tables(
+    name: str,
+    model: DriverModel,
+    responses: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    instrument: Instrument,
+    unit: str,
+) -> dict[str, pd.DataFrame]:
     from perception.drivers.effects import driver_effects
 
     wave = str(responses["wave"].iloc[0])
     where = f"wave {wave}, driver model {name} of instrument {instrument.id}"
+    where += f", province {unit}" if model.level == "province" else ""
     there = [(kind, p) for kind, p in model.predictors() if _is_available(p, responses, instrument)]
     known = {predictor.variable for _, predictor in there}
     lacking = [_label(p.variable, instrument) for _, p in model.predictors() if p.variable not in known]
-    outcome = indicator_values(instrument.indicators[model.outcome], responses)
+    indicator = instrument.indicators[model.outcome]
+    if indicator.universe is not None:
+        responses = responses[responses[indicator.universe.question].isin(indicator.universe.answers)]
+    answered, positive_from = indicator_values(indicator, responses), None
+    outcome = answered
+    if model.model == "ordered_logit":
+        outcome, positive_from = _scale_answers(indicator, answered, responses, instrument)
     predictors = pd.DataFrame({p.variable: _answers(p, responses, instrument) for _, p in there})
     complete = outcome.notna() & predictors.notna().all(axis=1)
     for _, predictor in there:
@@ -56,15 +91,72 @@ def _model_effects(
         outcome,
         predictors,
         {predictor.variable: kind for kind, predictor in there},
+        positive_from=positive_from,
         weights=responses["weight"],
         strata=responses["psu"].map(design_psus.set_index("psu")["variance_stratum"]),
         psu=responses["psu"],
         design_psus=design_psus,
         where=where,
     )
-    labels = fit.effects["driver"].map(lambda variable: _label(variable, instrument))
-    facts: dict[str, Any] = {"wave": wave, "model": name, "outcome": model.outcome, "n_dropped": fit.n_dropped}
-    return fit.effects.assign(**facts, label=labels, not_in_wave="; ".join(lacking) or None)
+    labels = {variable: _label(variable, instrument) for variable in known}
+    unknown = {variable: _dont_know_share(variable, responses[answered.notna()]) for variable in known}
+    of_model: dict[str, Any] = {"wave": wave, "model": name, "outcome": model.outcome}
+    effects = fit.effects.assign(
+        **of_model,
+        n_dropped=fit.n_dropped,
+        label=fit.effects["driver"].map(labels),
+        dont_know_share=fit.effects["driver"].map(unknown),
+        not_in_wave="; ".join(lacking) or None,
+    )
+    scales = {
+        p.variable: len(instrument.scale(p.variable)) - 1
+        for kind, p in there
+        if kind == "driver" and p.form == "score" and instrument.scale(p.variable)
+    }
+    importances = _importance(fit, [p.variable for kind, p in there if kind == "driver"], scales, where)
+    importances = importances.assign(**of_model, label=importances["driver"].map(labels))
+    return {
+        "drivers": effects,
+        "driver_importance": importances,
+        "driver_models": pd.DataFrame([of_model | {"kind": model.model, "label": model.label.en} | _facts(fit)]),
+    }
+
+
+def _importance(fit: DriverFit, drivers: list[str], steps: Mapping[str, int], where: str) -> pd.DataFrame:
+    """Importance of each driver, how well those on a scale of so many `steps` do, and the quadrant of both."""
+    from perception.drivers.importance import importance, performance, quadrants
+
+    model = fit.results.model
+    taken = {place for driver in drivers for place in fit.blocks[driver]}
+    controls = [place for block in fit.blocks.values() for place in block if place not in taken]
+    sample: dict[str, Any] = {"weights": model.weights, "psu_rows": model.psu_rows, "design": model.design}
+    columns = {driver: model.exog[:, fit.blocks[driver]] for driver in drivers}
+    shares = importance(model.endog, columns, model.exog[:, controls], where=where, **sample)
+    places = {driver: columns[driver][:, 0] / count for driver, count in steps.items()}
+    table = shares.merge(performance(places, **sample), on="driver", how="left")
+    sizes = {"n": len(model.endog), "psus": model.n_psus, "df": model.design_df}
+    return table.assign(quadrant=quadrants(table), **sizes)
+
+
+def _facts(fit: DriverFit) -> dict[str, Any]:
+    """What a reader needs to judge a model: its size, its fit and whether it may be read as it stands."""
+    from perception.drivers.checks import proportional_odds_p_value, variance_inflation
+    from perception.drivers.ordered import SurveyOrderedLogit
+
+    model = fit.results.model
+    inflation = variance_inflation(model, fit.blocks)
+    shares = np.bincount(model.endog.astype(int), model.weights) / model.weights.sum()
+    entropy = float(special.xlogy(shares, shares).sum()) * model.weights.sum()
+    return {
+        "n": fit.n,
+        "n_dropped": fit.n_dropped,
+        "psus": model.n_psus,
+        "df": model.design_df,
+        "pseudo_r2": 1 - fit.results.llf / entropy,
+        "proportional_odds_p": (proportional_odds_p_value(model) if isinstance(model, SurveyOrderedLogit) else np.nan),
+        "largest_inflation": float(inflation.max()),
+        "most_inflated": str(inflation.idxmax()),
+    }
 
 
 def _label(variable: str, instrument: Instrument) -> str:
@@ -81,6 +173,27 @@ def indicator_values(indicator: Indicator, responses: pd.DataFrame) -> pd.Series
     quantity = indicator_quantity(indicator)
     values = nw.from_native(responses, eager_only=True).select(value=nw.when(quantity.valid).then(quantity.y))
     return pd.Series(values["value"].to_numpy(), index=responses.index, dtype="float64")
+
+
+def _scale_answers(
+    indicator: Indicator, answered: pd.Series, responses: pd.DataFrame, instrument: Instrument
+) -> tuple[pd.Series, str]:
+    """The answers on the whole scale of those who have the indicator, and the lowest positive answer that was given."""
+    assert indicator.question is not None
+    scale = list(instrument.scale(indicator.question))
+    values = responses[indicator.question].astype("str").where(answered.notna())
+    answers = pd.Series(pd.Categorical(values, categories=scale, ordered=True), index=responses.index)
+    given = set(answers.dropna().unique())
+    positive = next((answer for answer in scale if answer in indicator.positive and answer in given), scale[-1])
+    return answers.rename(indicator.question), positive
+
+
+def _dont_know_share(variable: str, responses: pd.DataFrame) -> float | None:
+    """Don't know among those who have an outcome, unweighted; null for what is not a question."""
+    column = variable + REASON_SUFFIX if variable + REASON_SUFFIX in responses else variable
+    if column not in responses or responses.empty:
+        return None
+    return float((responses[column].astype("str") == "dont_know").mean())
 
 
 def _is_available(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> bool:
@@ -104,7 +217,8 @@ def _answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrume
     values = values.astype("str")
     if predictor.form == "score":
         return values.map({category: float(place) for place, category in enumerate(scale)}).astype("float64")
-    return pd.Series(pd.Categorical(values.where(values.isin(scale)), categories=list(scale)), index=values.index)
+    categories = [*scale, *(["dont_know"] if predictor.dont_know else [])]
+    return pd.Series(pd.Categorical(values.where(values.isin(categories)), categories=categories), index=values.index)
 
 
 def _reference_first(predictor: Predictor, values: pd.Series, complete: pd.Series) -> pd.Series:

@@ -279,14 +279,43 @@ def published_drivers(
     A sensitive indicator that is a driver itself is left out where its prevalence stands for too few persons.
     """
     rules = rules or PublicationRules()
-    facts = indicators[["wave", "indicator", "sensitive", "simulated"]]
-    known = drivers.merge(facts.rename(columns={"indicator": "outcome"}), on=["wave", "outcome"], validate="m:1")
-    enough = (known["n"] >= rules.minimum_n) & (known["psus"] >= rules.minimum_psus) & (known["df"] >= rules.minimum_df)
+    known = _of_published_models(drivers, indicators, rules)
     rarer = known["prevalence"].clip(upper=1 - known["prevalence"])
-    sensitive = facts.loc[facts["sensitive"].astype(bool), ["wave", "indicator"]]
-    is_sensitive = pd.MultiIndex.from_frame(known[["wave", "driver"]]).isin(pd.MultiIndex.from_frame(sensitive))
-    thin = is_sensitive & ~(known["n"].astype(float) * rarer >= rules.minimum_persons)
-    return conform(known[enough & ~thin & ~known["sensitive"].astype(bool)], "published_drivers")
+    thin = _is_sensitive(known, indicators) & ~(known["n"].astype(float) * rarer >= rules.minimum_persons)
+    return conform(known[~thin], "published_drivers")
+
+
+def published_driver_importance(
+    importance: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    """Table `published_driver_importance`: of `driver_importance`, the drivers that `published_drivers` has."""
+    known = _of_published_models(importance, indicators, PublicationRules())
+    return conform(_in(known, published, ["wave", "model", "unit_id", "driver"]), "published_driver_importance")
+
+
+def published_driver_models(models: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    """Table `published_driver_models`: of `driver_models`, the models that `published_drivers` has."""
+    known = _of_published_models(models, indicators, PublicationRules())
+    return conform(_in(known, published, ["wave", "model", "unit_id"]), "published_driver_models")
+
+
+def _of_published_models(rows: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules) -> pd.DataFrame:
+    """The rows of models whose outcome is not sensitive and that have enough respondents, PSUs and df."""
+    facts = indicators[["wave", "indicator", "sensitive", "simulated"]]
+    known = rows.merge(facts.rename(columns={"indicator": "outcome"}), on=["wave", "outcome"], validate="m:1")
+    enough = (known["n"] >= rules.minimum_n) & (known["psus"] >= rules.minimum_psus) & (known["df"] >= rules.minimum_df)
+    return known[enough & ~known["sensitive"].astype(bool)]
+
+
+def _is_sensitive(rows: pd.DataFrame, indicators: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether the driver of each row is a sensitive indicator."""
+    sensitive = indicators.loc[indicators["sensitive"].astype(bool), ["wave", "indicator"]]
+    return np.asarray(pd.MultiIndex.from_frame(rows[["wave", "driver"]]).isin(pd.MultiIndex.from_frame(sensitive)))
+
+
+def _in(rows: pd.DataFrame, others: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """The rows whose `key` is among those of `others`."""
+    return rows[pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(others[key]))]
 
 
 def published_gaps(gaps: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:

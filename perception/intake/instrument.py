@@ -128,18 +128,28 @@ class Index(Declaration):
 
 
 class Predictor(Declaration):
-    """A term of a driver model: a question, a background variable or an indicator, and how it enters."""
+    """A term of a driver model: a question, a background variable or an indicator, and how it enters.
+
+    Those who do not know are left out of the model, or with `dont_know` kept as a category of their own.
+    """
 
     variable: str
     form: Literal["category", "score"] = "category"
     reference: str | None = None
+    dont_know: bool = False
 
 
 class DriverModel(Declaration):
-    """A model of one indicator on drivers, holding controls constant; association, not cause."""
+    """A model of one indicator on drivers, holding controls constant; association, not cause.
+
+    `logit` models whether the answer is positive, `ordered_logit` the whole scale that it was given on (the outcome is
+    then a question whose positive answers are its best ones). It is fitted on the whole wave or on each province.
+    """
 
     label: Text
     outcome: Name
+    model: Literal["logit", "ordered_logit"] = "logit"
+    level: Literal["province", "all"] = "all"
     drivers: Annotated[list[Predictor], Field(min_length=1)]
     controls: list[Predictor] = []
 
@@ -238,6 +248,11 @@ class Instrument(Declaration):
                 mistakes.append(f"driver model {name}: outcome {model.outcome} is not an indicator")
             elif self.indicators[model.outcome].kind != "share":
                 mistakes.append(f"driver model {name}: outcome {model.outcome} is not a share")
+            elif model.model == "ordered_logit" and not self._is_top_of_a_scale(self.indicators[model.outcome]):
+                mistakes.append(
+                    f"driver model {name}: the positive answers of {model.outcome} are not the best of one ordinal "
+                    "question; take `model: logit`"
+                )
             for _, predictor in model.predictors():
                 mistakes += self._predictor_mistakes(name, predictor)
         if mistakes:
@@ -262,6 +277,14 @@ class Instrument(Declaration):
             elif not indicator.higher_is_better:
                 yield f"index {name}: of {part} a low value is good. Declare the share of the opposite answers"
 
+    def _is_top_of_a_scale(self, indicator: Indicator) -> bool:
+        if indicator.question is None or self.questions[indicator.question].type != "ordinal":
+            return False
+        scale = self.scale(indicator.question)
+        return 0 < len(indicator.positive) < len(scale) and set(scale[-len(indicator.positive) :]) == set(
+            indicator.positive
+        )
+
     def _predictor_mistakes(self, model: str, predictor: Predictor) -> list[str]:
         who, variable = f"driver model {model}", predictor.variable
         if variable in self.indicators and self.indicators[variable].kind != "share":
@@ -276,6 +299,8 @@ class Instrument(Declaration):
             return [f"{who}: {variable} is not a question, background variable or indicator"]
         if predictor.reference is not None and predictor.reference not in scale:
             return [f"{who}: {variable} has no answer {predictor.reference}"]
+        if predictor.dont_know and (predictor.form == "score" or variable not in self.questions):
+            return [f"{who}: only a question in the form `category` can keep those who do not know of {variable}"]
         return []
 
 
