@@ -102,6 +102,7 @@ def complete_wave(
     drivers: Path,
     driver_importance: Path,
     driver_models: Path,
+    district_diagnosis: Path,
     subgroup_gaps: Path,
     comparability: Path,
     psu_totals: Path,
@@ -109,7 +110,7 @@ def complete_wave(
     calibration_totals: Path,
 ) -> dg.MaterializeResult:
     files = (waves, indicators, district_estimates, drivers, driver_importance, driver_models)
-    files = (*files, subgroup_gaps, comparability)
+    files = (*files, district_diagnosis, subgroup_gaps, comparability)
     one_version({file.stem: file for file in (*files, psu_totals, design_psus, calibration_totals)})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)

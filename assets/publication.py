@@ -136,6 +136,18 @@ def district_rankings(
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_diagnosis(
+    district_diagnosis: pd.DataFrame,
+    published_drivers: pd.DataFrame,
+    published_estimates: pd.DataFrame,
+    district_rankings: pd.DataFrame,
+) -> pd.DataFrame:
+    return publication.published_diagnosis(
+        district_diagnosis, published_drivers, published_estimates, district_rankings
+    )
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def index_sensitivity(
     published_estimates: pd.DataFrame, district_rankings: pd.DataFrame, indicators: pd.DataFrame
 ) -> pd.DataFrame:

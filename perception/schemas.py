@@ -213,7 +213,35 @@ _MODEL_FACTS = (
     ),
     Column("largest_inflation", "number", "Largest GVIF^(1/(2 columns)): what the others blow an error up by", low=0),
     Column("most_inflated", "string", "Predictor that has it"),
+    Column(
+        "slopes",
+        "string",
+        "Whether effects are taken as common to all districts, or differ, by what predicts left-out PSUs best",
+        allowed=("common", "random_slopes", "shrunken_interaction"),
+    ),
+    Column("slopes_gain", "number", "Log score won over common effects, per respondent", low=0),
     *_MODEL_SIZE,
+)
+_DIAGNOSIS = (
+    *_DRIVER_MODEL,
+    _DISTRICT,
+    Column("province_id", "string", "Province that the district is compared with"),
+    Column("driver", "string", "Driver, `composition` (all controls), `rest` (not explained) or `gap` (their sum)"),
+    Column("label", "string", "What the driver or part says"),
+    Column("contribution", "number", "Part of the gap to the province; association, not cause", "proportion", False),
+    Column("contribution_low", "number", "Lower end of the 95 % interval", "proportion"),
+    Column("contribution_high", "number", "Upper end of the 95 % interval", "proportion"),
+    Column("mean", "number", "Mean of the driver in the district; null for several categories", "steps", True),
+    Column("mean_province", "number", "Mean of the driver in the province", "steps", True),
+    Column("effect", "number", "Change of the share per step of the driver there", "proportion per step", True),
+    Column("mean_best", "number", "Mean that the best quarter of districts reach, where it is better", "steps", True),
+    Column("what_if", "number", "Share expected with that mean; association, not cause", "proportion", True, 0, 1),
+    Column("what_if_low", "number", "Lower end of the 95 % interval", "proportion", True, 0, 1),
+    Column("what_if_high", "number", "Upper end of the 95 % interval", "proportion", True, 0, 1),
+    Column("share", "number", "Share of good outcomes among the model's respondents there", "proportion", False, 0, 1),
+    Column("share_province", "number", "The same in the province", "proportion", False, 0, 1),
+    Column("n", "integer", "Respondents of the district in the model", "persons", low=0),
+    Column("psus", "integer", "PSUs of the district in the model", "PSUs", low=0),
 )
 _SIMULATED = Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers")
 _MODEL_KEY = (
@@ -688,6 +716,12 @@ TABLES: dict[str, Table] = {
             ("wave", "model", "unit_id"),
             _MODEL_FACTS,
         ),
+        Table(
+            "district_diagnosis",
+            "The gap of each district to its province split by driver, and what one better driver would go with",
+            ("wave", "model", "district_id", "driver"),
+            _DIAGNOSIS,
+        ),
         Table("waves", "What a wave is", ("wave",), _WAVE_FACTS),
         Table("indicators", "What each indicator of a wave means", ("wave", "indicator"), _INDICATOR_FACTS),
         Table(
@@ -800,6 +834,13 @@ TABLES: dict[str, Table] = {
             "Driver models that passed the publication rules, their fit and checks",
             ("wave", "model", "unit_id"),
             (*_MODEL_FACTS, _SIMULATED),
+            public=True,
+        ),
+        Table(
+            "published_diagnosis",
+            "The diagnosis of districts in band low or watch whose direct estimate is published",
+            ("wave", "model", "district_id", "driver"),
+            (*_DIAGNOSIS, _SIMULATED),
             public=True,
         ),
         Table(

@@ -38,6 +38,7 @@ PUBLICATION_READS = (
     "drivers",
     "driver_importance",
     "driver_models",
+    "district_diagnosis",
     "subgroup_gaps",
     "comparability",
     "psu_totals",

@@ -139,11 +139,11 @@ UNITS = pd.DataFrame({"district_id": ["d", "e"], "province_id": ["p", "q"]})
 def test_those_who_do_not_know_are_counted_and_may_be_a_category() -> None:
     responses, psus = tiny_wave()
     unknown = (responses["score"] == "dont_know").mean()
-    effects, _, models = wave_drivers(responses, psus, declared(), UNITS)
+    effects, _, models, _ = wave_drivers(responses, psus, declared(), UNITS)
     assert effects["dont_know_share"].item() == pytest.approx(unknown)
     assert models["n_dropped"].item() == (responses["score"] == "dont_know").sum()
     kept = {"variable": "score", "dont_know": True}
-    effects, _, models = wave_drivers(responses, psus, declared(drivers=[kept]), UNITS)
+    effects, _, models, _ = wave_drivers(responses, psus, declared(drivers=[kept]), UNITS)
     assert effects["term"].tolist() == ["middle", "high", "dont_know"]
     assert models["n_dropped"].item() == 0
     with pytest.raises(ValueError, match="only a question in the form `category` can keep those who do not know"):
@@ -152,7 +152,7 @@ def test_those_who_do_not_know_are_counted_and_may_be_a_category() -> None:
 
 def test_a_model_by_province_is_fitted_on_each_and_names_it() -> None:
     responses, psus = tiny_wave()
-    effects, importance, models = wave_drivers(responses, psus, declared(level="province"), UNITS)
+    effects, importance, models, _ = wave_drivers(responses, psus, declared(level="province"), UNITS)
     assert models["unit_id"].tolist() == ["p", "q"]
     assert set(models["level"]) == {"province"}
     sizes = responses[responses["score"] != "dont_know"].groupby("district_id").size()
@@ -164,7 +164,7 @@ def test_a_model_by_province_is_fitted_on_each_and_names_it() -> None:
 def test_the_whole_scale_is_modelled_as_declared_and_only_of_a_scale() -> None:
     responses, psus = tiny_wave()
     plain, *_ = wave_drivers(responses, psus, declared(), UNITS)
-    ordered, _, models = wave_drivers(responses, psus, declared(model="ordered_logit"), UNITS)
+    ordered, _, models, _ = wave_drivers(responses, psus, declared(model="ordered_logit"), UNITS)
     assert models["kind"].item() == "ordered_logit"
     # Both say how much more often the answer is c or d, the ordered model from all four answers.
     assert ordered["effect"].item() == pytest.approx(plain["effect"].item(), abs=2 * plain["se"].item())

@@ -26,8 +26,8 @@ NUMERIC = 1e-6
 
 
 @pytest.fixture(scope="module", params=["ordered_logit", "logit"])
-def fitted(request: pytest.FixtureRequest) -> tuple[str, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The kind of model, the responses, and its tables: drivers, driver_importance, driver_models."""
+def fitted(request: pytest.FixtureRequest) -> tuple[str, pd.DataFrame, ...]:
+    """The kind of model, the responses, and its tables: drivers, importance, models, diagnosis."""
     project = Project(ROOT)
     inputs = open_wave(project, "kp-2024")
     tidy, psus, _, _ = wave_tables.tidy_wave(project, inputs, raw_responses(inputs.wave, inputs.folder))
@@ -64,10 +64,11 @@ def test_effects_and_their_errors_are_those_of_r(fitted: tuple[str, pd.DataFrame
 
 
 def test_tables_keep_their_contracts(fitted: tuple[str, pd.DataFrame, ...]) -> None:
-    kind, _, effects, importance, models = fitted
+    kind, _, effects, importance, models, diagnosis = fitted
     assert contract_breaches(effects, "drivers") == []
     assert contract_breaches(importance, "driver_importance") == []
     assert contract_breaches(models, "driver_models") == []
+    assert contract_breaches(diagnosis, "district_diagnosis") == []
     assert models["kind"].tolist() == [kind]
     assert models["proportional_odds_p"].notna().tolist() == [kind == "ordered_logit"]
     assert importance["share"].sum() == pytest.approx(1)

@@ -336,7 +336,7 @@ def test_rows_with_a_missing_answer_are_dropped_but_their_psus_stay_in_the_desig
     unanswered = frame.assign(y=frame["y"].where(frame.index != frame.index[~gone][0]))
     fit = effects_of(unanswered, drivers)
     assert fit.n_dropped == gone.sum() + 1
-    assert fit.n == len(frame) - fit.n_dropped
+    assert len(fit.rows) == len(frame) - fit.n_dropped
     assert set(fit.effects["psus"]) == {23}
     assert set(fit.effects["df"]) == {20}
     kept = frame[~gone].iloc[1:]

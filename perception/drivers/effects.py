@@ -28,13 +28,13 @@ EFFECT_COLUMNS = [
 class DriverFit:
     """`effects` (see `driver_effects`), the fitted model (`results.summary()`), rows used and rows left out.
 
-    `blocks` says in which columns of the model each predictor stands.
+    `blocks` says in which columns of the model each predictor stands, `rows` which rows of the input the model has.
     """
 
     effects: pd.DataFrame
     results: Any
     blocks: dict[str, list[int]]
-    n: int
+    rows: pd.Index
     n_dropped: int
 
 
@@ -120,7 +120,7 @@ def driver_effects(
     tested = effects["kind"] == "driver"
     effects["p_adjusted"] = np.nan
     effects.loc[tested, "p_adjusted"] = stats.false_discovery_control(effects.loc[tested, "p"])
-    return DriverFit(effects[EFFECT_COLUMNS], results, positions, n=len(y), n_dropped=int((~complete).sum()))
+    return DriverFit(effects[EFFECT_COLUMNS], results, positions, y.index, n_dropped=int((~complete).sum()))
 
 
 def _predictor_problems(

@@ -94,6 +94,18 @@ class SurveyModel(LikelihoodModel):  # type: ignore[misc]
         """Weighted score of each row (n x parameters)."""
         raise NotImplementedError
 
+    def good_outcomes(self) -> Floats:
+        """1 for a row with a good outcome, 0 for another (n)."""
+        raise NotImplementedError
+
+    def linear_derivatives(self, params: ArrayLike) -> tuple[Floats, Floats]:
+        """First and second derivative of each row's weighted log-likelihood by its linear predictor (n each)."""
+        raise NotImplementedError
+
+    def log_chances(self, params: ArrayLike, rows: NDArray[np.bool_], moved: Floats) -> Floats:
+        """Log probability of the outcomes of some rows, their linear predictors being `moved` by so much."""
+        raise NotImplementedError
+
     def outcome_rows(self, exog: Floats) -> Floats:
         """Rows (n x parameters) whose product with the parameters is the logit of a good outcome."""
         raise NotImplementedError
@@ -307,6 +319,20 @@ class SurveyLogit(SurveyModel):
         """Second derivatives of `loglike` (k x k)."""
         chance = self.predict(params)
         return np.asarray(-(self.exog.T * (self.weights * chance * (1 - chance))) @ self.exog)
+
+    def good_outcomes(self) -> Floats:
+        """The outcomes themselves."""
+        return np.asarray(self.endog)
+
+    def linear_derivatives(self, params: ArrayLike) -> tuple[Floats, Floats]:
+        """First and second derivative of each row's weighted log-likelihood by its linear predictor (n each)."""
+        chance = self.predict(params)
+        return self.weights * (self.endog - chance), -self.weights * chance * (1 - chance)
+
+    def log_chances(self, params: ArrayLike, rows: NDArray[np.bool_], moved: Floats) -> Floats:
+        """Log probability of the outcomes of some rows, their linear predictors being `moved` by so much."""
+        linear = self.exog[rows] @ np.asarray(params, dtype=float) + moved
+        return np.asarray(self.endog[rows] * linear - np.logaddexp(0.0, linear))
 
     def outcome_rows(self, exog: Floats) -> Floats:
         """The rows themselves."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit, logit
 
@@ -102,11 +102,7 @@ class SurveyOrderedLogit(SurveyModel):
     def loglike(self, params: ArrayLike) -> float:
         """Weighted pseudo-log-likelihood; minus infinity where thresholds are not in order."""
         low, high = self._ends(params)
-        if (low >= high).any():
-            return -np.inf
-        # log(F(high) - F(low)) without the difference of two numbers that are nearly equal
-        logs = np.log1p(-np.exp(low - high)) - np.logaddexp(0, low) - np.logaddexp(0, -high)
-        return float(self.weights @ logs)
+        return -np.inf if (low >= high).any() else float(self.weights @ _log_between(low, high))
 
     def score_obs(self, params: ArrayLike) -> Floats:
         """Weighted score of each row (n x parameters)."""
@@ -145,6 +141,21 @@ class SurveyOrderedLogit(SurveyModel):
         out[:columns, columns:] = out[columns:, :columns].T
         return out
 
+    def good_outcomes(self) -> Floats:
+        """1 for a row in `positive_from` or above, 0 for another (n)."""
+        return np.asarray(self.codes > self.cut, dtype=np.float64)
+
+    def linear_derivatives(self, params: ArrayLike) -> tuple[Floats, Floats]:
+        """First and second derivative of each row's weighted log-likelihood by its linear predictor (n each)."""
+        low, high = self._ends(params)
+        slope = self.weights * (expit(low) - expit(-high))
+        return slope, -self.weights * (expit(low) * expit(-low) + expit(high) * expit(-high))
+
+    def log_chances(self, params: ArrayLike, rows: NDArray[np.bool_], moved: Floats) -> Floats:
+        """Log probability of the outcomes of some rows, their linear predictors being `moved` by so much."""
+        low, high = self._ends(params)
+        return _log_between(low[rows] - moved, high[rows] - moved)
+
     def outcome_rows(self, exog: Floats) -> Floats:
         """`exog` and, for the threshold below the good outcomes, -1."""
         return self.rows_above(exog, self.cut)
@@ -163,6 +174,11 @@ class SurveyOrderedLogit(SurveyModel):
             rows = np.flatnonzero((threshold >= 0) & (threshold < count))
             parts.append((np.full(len(rows), outcome), np.hstack([self.exog[rows], -np.eye(count)[threshold[rows]]])))
         return np.concatenate([part[0] for part in parts]), np.vstack([part[1] for part in parts])
+
+
+def _log_between(low: Floats, high: Floats) -> Floats:
+    """log(expit(high) - expit(low)) without the difference of two numbers that are nearly equal."""
+    return np.asarray(np.log1p(-np.exp(low - high)) - np.logaddexp(0, low) - np.logaddexp(0, -high))
 
 
 def _category_problems(codes: pd.Series, names: list[str], where: str) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
 
 def wave_drivers(
     responses: pd.DataFrame, design_psus: pd.DataFrame, instrument: Instrument, units: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables `drivers`, `driver_importance` and `driver_models` of a wave: every declared model whose outcome and any
-    driver the wave has, fitted on the wave or on each province.
+) -> tuple[pd.DataFrame, ...]:
+    """Tables `drivers`, `driver_importance`, `driver_models` and `district_diagnosis` of a wave: every declared model
+    whose outcome and any driver the wave has, fitted on the wave or on each province.
 
     `units` gives the province_id of each district_id. Predictors that the wave does not have are left out of the model
     and named in `not_in_wave`: effects of models with other predictors do not compare. InputError lists every model
     that cannot be fitted.
     """
     available = instrument.available_indicators(responses.columns)
+    names = ("drivers", "driver_importance", "driver_models", "district_diagnosis")
     provinces = responses["district_id"].map(units.set_index("district_id")["province_id"])
     made: list[dict[str, pd.DataFrame]] = []
     problems: list[Problem] = []
@@ -43,20 +45,19 @@ def wave_drivers(
             places = {str(province): rows for province, rows in responses.groupby(provinces)}
         for unit, rows in places.items():
             try:
-                tables = _model_tables(name, model, rows, design_psus, instrument, unit)
+                tables = _model_tables(name, model, rows, design_psus, instrument, unit, provinces)
             except InputError as error:
                 problems += error.problems
             else:
                 made.append({table: frame.assign(level=model.level, unit_id=unit) for table, frame in tables.items()})
     if problems:
         raise InputError(problems)
-    drivers, shares, models = (
+    return tuple(
         conform(
             pd.concat([tables[name] for tables in made]) if made else pd.DataFrame(columns=TABLES[name].names), name
         )
-        for name in ("drivers", "driver_importance", "driver_models")
+        for name in names
     )
-    return drivers, shares, models
 
 
 def _model_tables(
@@ -66,7 +67,9 @@ def _model_tables(
     design_psus: pd.DataFrame,
     instrument: Instrument,
     unit: str,
+    provinces: pd.Series,
 ) -> dict[str, pd.DataFrame]:
+    from perception.drivers.diagnosis import PARTS, district_diagnosis
     from perception.drivers.effects import driver_effects
 
     wave = str(responses["wave"].iloc[0])
@@ -113,12 +116,24 @@ def _model_tables(
         for kind, p in there
         if kind == "driver" and p.form == "score" and instrument.scale(p.variable)
     }
-    importances = _importance(fit, [p.variable for kind, p in there if kind == "driver"], scales, where)
+    drivers = [p.variable for kind, p in there if kind == "driver"]
+    importances = _importance(fit, drivers, scales, where)
     importances = importances.assign(**of_model, label=importances["driver"].map(labels))
+    places = responses.loc[fit.rows, "district_id"], provinces[fit.rows]
+    seed = int.from_bytes(hashlib.sha256(repr((wave, name, unit)).encode()).digest()[:8], "big")
+    diagnosis, slopes = district_diagnosis(fit.results, fit.blocks, drivers, *places, np.random.default_rng(seed))
+    diagnosis = diagnosis.assign(**of_model, label=diagnosis["driver"].map(labels | PARTS))
     return {
         "drivers": effects,
         "driver_importance": importances,
-        "driver_models": pd.DataFrame([of_model | {"kind": model.model, "label": model.label.en} | _facts(fit)]),
+        "driver_models": pd.DataFrame(
+            [
+                of_model
+                | {"kind": model.model, "label": model.label.en, "slopes": slopes.method, "slopes_gain": slopes.gain}
+                | _facts(fit)
+            ]
+        ),
+        "district_diagnosis": diagnosis,
     }
 
 
@@ -148,7 +163,7 @@ def _facts(fit: DriverFit) -> dict[str, Any]:
     shares = np.bincount(model.endog.astype(int), model.weights) / model.weights.sum()
     entropy = float(special.xlogy(shares, shares).sum()) * model.weights.sum()
     return {
-        "n": fit.n,
+        "n": len(fit.rows),
         "n_dropped": fit.n_dropped,
         "psus": model.n_psus,
         "df": model.design_df,

@@ -61,6 +61,17 @@ class Design:
         variance = (totals * totals).T @ weights - (means * means).T @ mean_weights
         return np.maximum(np.asarray(variance, dtype=np.float64), 0.0)
 
+    def root(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """R (n_psus x k) with R'R the `covariance` of dense `scores`: independent standard normals times R are draws of
+        their totals.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        sums = np.zeros((len(self.stratum_sizes), values.shape[1]))
+        np.add.at(sums, self.stratum_codes, values)
+        means = np.where(self.stratum_sizes[:, None] > 1, sums / self.stratum_sizes[:, None], 0.0)
+        apart: NDArray[np.float64] = values - means[self.stratum_codes]
+        return apart * np.sqrt(self.factors[0])[:, None]
+
     def _pieces(self, scores: Any) -> tuple[Any, Any, NDArray[np.float64], NDArray[np.float64]]:
         totals = sparse.csc_array(scores) if sparse.issparse(scores) else np.asarray(scores, dtype=np.float64)
         sizes = self.stratum_sizes.astype(float)

@@ -299,6 +299,35 @@ def published_driver_models(models: pd.DataFrame, published: pd.DataFrame, indic
     return conform(_in(known, published, ["wave", "model", "unit_id"]), "published_driver_models")
 
 
+def published_diagnosis(
+    diagnosis: pd.DataFrame, drivers: pd.DataFrame, published: pd.DataFrame, rankings: pd.DataFrame
+) -> pd.DataFrame:
+    """Table `published_diagnosis`: of `district_diagnosis`, the districts that `district_rankings` calls low or watch.
+
+    A district is left out where its direct estimate of the outcome is suppressed or its model has too few respondents
+    there: the share among the model's respondents is nearly that estimate. So are models, and drivers, that are not in
+    `published_drivers`.
+    """
+    rules = PublicationRules()
+    simulated = drivers[["wave", "model", "unit_id", "simulated"]].drop_duplicates()
+    rows = diagnosis.merge(simulated, on=["wave", "model", "unit_id"], validate="m:1")
+    key = ["wave", "outcome", "district_id"]
+    weak = rankings[rankings["band"].isin(["low", "watch"])].rename(columns={"indicator": "outcome"})
+    direct = published[(published["method"] == "direct") & (published["level"] == "district")]
+    direct = direct[(direct["domain"] == "all") & (direct["quality"] != "suppress")]
+    direct = direct.rename(columns={"indicator": "outcome", "unit_id": "district_id"})
+    rows = _in(_in(rows, weak, key), direct, key)
+    rows = rows[(rows["n"] >= rules.minimum_n) & (rows["psus"] >= rules.minimum_psus)]
+    known = ["wave", "model", "unit_id", "driver"]
+    shown = drivers[known].drop_duplicates()
+    whole = rows["driver"].isin(["composition", "rest", "gap"]).to_numpy()
+    complete = rows[~whole].groupby(["wave", "model", "unit_id"])["driver"].nunique()
+    listed = _in(rows[~whole], shown, known).groupby(["wave", "model", "unit_id"])["driver"].nunique()
+    # Without one of its drivers a split would give that one away as what is missing from the gap.
+    models = complete.index[complete.eq(listed.reindex(complete.index).fillna(0))].to_frame(index=False)
+    return conform(_in(rows, models, ["wave", "model", "unit_id"]), "published_diagnosis")
+
+
 def _of_published_models(rows: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules) -> pd.DataFrame:
     """The rows of models whose outcome is not sensitive and that have enough respondents, PSUs and df."""
     facts = indicators[["wave", "indicator", "sensitive", "simulated"]]
