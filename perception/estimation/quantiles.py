@@ -286,7 +286,7 @@ def quantile_estimates(
                 *needed,
                 *(replicate_columns(relation.columns) if scheme is not None else []),
                 y=quantity.y.cast(nw.Float64),
-                answered=quantity.valid,
+                answered=quantity.is_valid,
                 dont_know=quantity.dont_know,
                 refused=quantity.refused,
             )

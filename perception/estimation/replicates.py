@@ -136,7 +136,7 @@ def replicate_totals(responses: Path, wave: Wave, instrument: Instrument) -> pd.
         values = {}
         for name, indicator in indicators.items():
             quantity = indicator_quantity(indicator)
-            values[f"y:{name}"] = nw.when(quantity.valid).then(quantity.y.cast(nw.Float64)).otherwise(nw.lit(None))
+            values[f"y:{name}"] = nw.when(quantity.is_valid).then(quantity.y.cast(nw.Float64)).otherwise(nw.lit(None))
         table = nw.from_native(relation).select(*BACKGROUND_CELL, *weight_names, **values)
         frame: pd.DataFrame = table.collect("pandas").to_native()
     weights = frame[weight_names].to_numpy(float)
