@@ -137,7 +137,7 @@ def totals(
         column: np.concatenate([parts[name][column][place] for name, place in places.items()])
         for column in (*_COUNTS, *_SUMS, *_UNCALIBRATED_SUMS)
     }
-    return long.assign(**sums)
+    return pd.concat([long, pd.DataFrame(sums, copy=False)], axis=1)
 
 
 def _masks(quantity: Quantity) -> dict[str, nw.Expr]:
