@@ -402,7 +402,8 @@ def district_estimates(
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
     design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
     raked = calibration_totals is not None and len(calibration_totals) > 0
-    answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
+    answers = totals.groupby("indicator")["n"].sum()
+    answered = totals if (answers > 0).all() else totals[totals["indicator"].isin(answers.index[answers > 0])]
     if answered.empty:
         return conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
     if not raked and scheme is None:
