@@ -363,8 +363,10 @@ def _with_quality(
     worst = found.groupby("row")["rank"].max().reindex(frame.index)
     decisive = found[(found["rank"] == found["row"].map(worst)) & found["reason"].notna()]
     decisive = decisive[["row", "reason"]].drop_duplicates()
-    codes = decisive.assign(reason=decisive["reason"].str.split(";")).explode("reason")[["row", "reason"]]
-    reasons = codes.drop_duplicates().groupby("row")["reason"].agg(";".join).reindex(frame.index)
+    several = decisive["row"].duplicated(keep=False)
+    codes = decisive[several].assign(reason=decisive["reason"].str.split(";")).explode("reason")
+    joined = codes.drop_duplicates().groupby("row")["reason"].agg(";".join)
+    reasons = pd.concat([decisive[~several].set_index("row")["reason"], joined]).reindex(frame.index)
     facts = indicators[["wave", "indicator", "higher_is_better"]]
     waves = [name for name in ("wave", "predecessor") if name in frame]
     known = frame[["wave", "indicator"]].merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
