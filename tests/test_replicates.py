@@ -169,6 +169,39 @@ def test_a_replicate_without_weight_in_a_domain_leaves_it_without_an_error() -> 
     assert found["df"].tolist() == [1, 1]
 
 
+def test_gaps_with_jackknife_weights_are_those_of_r() -> None:
+    folder = ROOT / "tests/golden"
+    golden = pd.read_csv(folder / "replicate_gaps.csv")
+    frame = pd.read_csv(folder / "raking_sample.csv").rename(columns={"d": "weight"})
+    frame = frame.assign(wave="w", wealth=None)
+    weights, rscales = jackknife(frame)
+    by_replicate, answers = [], {}
+    for name in ("satisfied", "score"):
+        valid = frame[name].notna().to_numpy()
+        columns = {
+            f"{kind}_{number + 1}": weights[valid, number] * factor
+            for kind, factor in (("wx", 1.0), ("wy", frame.loc[valid, name].to_numpy(float)))
+            for number in range(weights.shape[1])
+        }
+        cells = frame.loc[valid, BACKGROUND_CELL].reset_index(drop=True)
+        by_replicate.append(pd.concat([cells.assign(indicator=name), pd.DataFrame(columns)], axis="columns"))
+        answers[name] = Quantity(~nw.col(name).is_null(), nw.col(name))
+    units = frame[["district_id", "province_id"]].drop_duplicates().assign(division_id=lambda f: f["district_id"])
+    psus = frame[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
+    gaps = subgroup_gaps(
+        totals(frame, answers, ["wave", *CELL]),
+        psus,
+        units,
+        replicate_totals=pd.concat(by_replicate),
+        scheme=Scheme(1.0, rscales),
+    )
+    shown = gaps[(gaps["gap"] == "sex") & gaps["level"].isin(["district", "all"])]
+    both = golden.merge(shown, on=["indicator", "unit_id"], suffixes=("", "_ours"), validate="1:1")
+    assert len(both) == len(golden) == 12
+    np.testing.assert_allclose(both["estimate_ours"], both["estimate"], rtol=1e-9)
+    np.testing.assert_allclose(both["se_ours"], both["se"], rtol=1e-9)
+
+
 # A wave that declares them
 
 JACKKNIFE = "replicates: {type: jkn, columns: 'rep_*', rscales: RSCALES}"
