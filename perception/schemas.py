@@ -375,6 +375,17 @@ TABLES: dict[str, Table] = {
             open=True,
         ),
         Table(
+            "replicate_factors",
+            "What each replicate weight counts in a variance: the sum of factor x (its estimate - centre) squared",
+            ("wave", "replicate"),
+            (
+                _WAVE,
+                Column("replicate", "integer", "Number of the replicate", low=1),
+                Column("factor", "number", "scale x rscale", low=0),
+                Column("mse", "boolean", "Whether the centre is the estimate with the full weight, not the mean"),
+            ),
+        ),
+        Table(
             "weights",
             "How unequal the weights are, at each step of building them",
             ("wave", "step"),
