@@ -12,6 +12,7 @@ from assets.tables import one_version, table_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
 from perception.estimation import gaps, replicates, totals
+from perception.intake.describe import index_weights
 from perception.intake.wave_file import ACROSS_WAVES
 from perception.publish import project_quality
 
@@ -68,6 +69,7 @@ def subgroup_gaps(
     project: ProjectResource,
     psu_totals: pd.DataFrame,
     design_psus: pd.DataFrame,
+    indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame,
     replicate_totals: pd.DataFrame,
     replicate_factors: pd.DataFrame,
@@ -81,6 +83,7 @@ def subgroup_gaps(
         inputs.wave.rake,
         replicate_totals,
         replicates.scheme_of(replicate_factors),
+        index_weights(indicators),
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from assets.resources import ProjectResource
 from assets.tables import failures_named, table_asset, tables_asset
 from perception import wave_tables
+from perception.estimation import index_sensitivity as sensitivity
 from perception.estimation import publication, ranking, small_area
 from perception.estimation import trends as changes
 from perception.geography import load_gazetteer, vintage_units
@@ -120,6 +121,13 @@ def district_rankings(
     return ranking.district_rankings(district_estimates, published_estimates, waves, indicators, units)
 
 
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def index_sensitivity(
+    published_estimates: pd.DataFrame, district_rankings: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    return sensitivity.index_sensitivity(published_estimates, district_rankings, indicators)
+
+
 @dg.asset(
     group_name=GROUP,
     deps=[*PUBLIC_TABLES, *INTERNAL_TABLES, "site"],
@@ -141,6 +149,7 @@ def site(
     project: ProjectResource,
     published_estimates: pd.DataFrame,
     district_rankings: pd.DataFrame,
+    index_sensitivity: pd.DataFrame,
     published_drivers: pd.DataFrame,
     published_waves: pd.DataFrame,
     published_indicators: pd.DataFrame,
@@ -148,6 +157,7 @@ def site(
     tables = {
         "published_estimates": published_estimates,
         "district_rankings": district_rankings,
+        "index_sensitivity": index_sensitivity,
         "published_drivers": published_drivers,
         "published_waves": published_waves,
         "published_indicators": published_indicators,

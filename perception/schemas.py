@@ -57,12 +57,23 @@ class Table:
 
 LEVELS = ("district", "division", "province", "all")
 BANDS = ("low", "watch", "not_distinguishable", "high")
+PROPORTIONS = ("share", "index")
+"""Kinds of indicator that lie in 0..1."""
 QUALITIES = ("publish", "caution", "suppress")
 METHODS = ("direct", "small_area")
 
 _WAVE = Column("wave", "string", "Wave id, the name of its folder")
 _INDICATOR = Column("indicator", "string", "Indicator id of the wave's instrument")
 _DISTRICT = Column("district_id", "string", "District slug, such as kp-swat, on the wave's vintage")
+_SCOPE = (
+    Column(
+        "scope",
+        "string",
+        "Among whom: the district's province or all waves of the round",
+        allowed=("province", "round"),
+    ),
+    Column("scope_id", "string", "The province or round"),
+)
 _STRATUM = Column("stratum", "string", "Sampling stratum as the wave declares it")
 _PSU = Column("psu", "string", "Primary sampling unit, unique within the wave")
 _CELL = (
@@ -80,7 +91,14 @@ def _statistics(nullable: bool) -> tuple[Column, ...]:
         Column("se", "number", "Design-based standard error", "as estimate", True, low=0),
         Column("low", "number", "Lower end of the 95 % interval", "as estimate", True),
         Column("high", "number", "Upper end of the 95 % interval", "as estimate", True),
-        Column("n", "integer", "Respondents with a valid answer", "persons", nullable, low=0),
+        Column(
+            "n",
+            "integer",
+            "Respondents with a valid answer; of an index, like n_eff, psus and df, to the indicator that has fewest",
+            "persons",
+            nullable,
+            low=0,
+        ),
         Column("n_eff", "number", "Effective sample size, n / deff", "persons", True, low=0),
         Column("psus", "integer", "PSUs with a valid answer", "PSUs", nullable, low=0),
         Column("df", "integer", "Degrees of freedom: PSUs with cases less strata with cases", "", nullable, low=0),
@@ -182,8 +200,8 @@ _INDICATOR_FACTS = (
     Column(
         "kind",
         "string",
-        "Share of a 0/1 quantity, or mean or quantile (such as the median) of a number",
-        allowed=("share", "mean", "quantile"),
+        "Share of a 0/1 quantity, mean or quantile (the median) of a number, or index: weighted mean of shares",
+        allowed=("share", "mean", "quantile", "index"),
     ),
     Column("unit", "string", "Unit of a mean or quantile", nullable=True),
     Column("higher_is_better", "boolean", "Whether a high value is good; rank 1 is always the worst"),
@@ -194,6 +212,7 @@ _INDICATOR_FACTS = (
     Column("positive", "string", "Answers that count as 1", nullable=True),
     Column("population", "string", "Who was asked"),
     Column("target", "number", "Value that a district should reach", "as estimate", True),
+    Column("weights", "string", "Indicators of an index and what each counts for: a=0.5;b=0.5", nullable=True),
 )
 
 _GAP_KEY = (
@@ -463,7 +482,7 @@ TABLES: dict[str, Table] = {
                 Column(
                     "explained", "number", "Share of the variance between districts that covariates explain", "", True
                 ),
-                Column("rho", "number", "Intraclass correlation within PSUs", "", False, 0, 1),
+                Column("rho", "number", "Intraclass correlation within PSUs; null for an index", "", True, 0, 1),
                 Column("shrinkage", "number", "Mean weight of the model in sampled districts", "", False, 0, 1),
                 Column("largest_residual", "number", "Largest standardised residual in size", low=0),
                 Column("normality_p", "number", "Shapiro-Wilk p of the standardised residuals", "", False, 0, 1),
@@ -664,13 +683,7 @@ TABLES: dict[str, Table] = {
                 _WAVE,
                 _INDICATOR,
                 _SIMULATED,
-                Column(
-                    "scope",
-                    "string",
-                    "Among whom: the district's province or all waves of the round",
-                    allowed=("province", "round"),
-                ),
-                Column("scope_id", "string", "The province or round"),
+                *_SCOPE,
                 _DISTRICT,
                 Column("rank", "integer", "Place by expected rank, 1 = worst; see rank_low and rank_high", "", True, 1),
                 Column("rank_expected", "number", "Posterior mean of the rank", "", True, 1),
@@ -691,6 +704,27 @@ TABLES: dict[str, Table] = {
                 Column("n", "integer", "Respondents with a valid answer", "persons", True, low=0),
                 Column("quality", "string", "Whether the estimate may be used", allowed=QUALITIES),
                 Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
+            public=True,
+        ),
+        Table(
+            "index_sensitivity",
+            "How far each district's rank in an index depends on the index's weights; doubt from sampling is left out",
+            ("wave", "indicator", "scope", "district_id"),
+            (
+                _WAVE,
+                _INDICATOR,
+                _SIMULATED,
+                *_SCOPE,
+                _DISTRICT,
+                Column("rank_declared", "integer", "Rank of the weighted mean of the small-area estimates", low=1),
+                Column("rank_low", "integer", "Lower end of the ranks under 90 % of the weightings", low=1),
+                Column("rank_high", "integer", "Upper end of the ranks under 90 % of the weightings", low=1),
+                Column("share_lowest", "number", "Share of weightings among whose worst it is", "", False, 0, 1),
+                Column("decisive", "string", "Indicator without which the rank moves furthest"),
+                Column("rank_without", "integer", "Rank without that indicator", low=1),
+                Column("weightings", "integer", "Weightings drawn evenly from all there are", low=1),
+                Column("districts", "integer", "Districts compared", "districts", low=1),
             ),
             public=True,
         ),

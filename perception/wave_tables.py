@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from perception.errors import InputError, Problem
-from perception.estimation import design, domains, quantiles, replicates, weighting
+from perception.estimation import design, domains, indices, quantiles, replicates, weighting
 from perception.estimation.trends import WaveSample
 from perception.geography import district_geometry
 from perception.geography.displacement import displaced_psus, displacement_rng
 from perception.intake import codebook, harmonise, quality
-from perception.intake.describe import raked_margins
+from perception.intake.describe import index_weights, raked_margins
 from perception.intake.fieldwork import interviews
 from perception.intake.harmonise import counted_rows
 from perception.intake.quality import Interviews
@@ -91,18 +91,20 @@ def district_estimates(
     replicate_totals: pd.DataFrame,
     replicate_factors: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Table `district_estimates` of a wave: shares and means from its totals, quantiles from its responses."""
+    """Table `district_estimates` of a wave: shares, means and indices from its totals, quantiles from its responses."""
     rake, scheme = inputs.wave.rake, replicates.scheme_of(replicate_factors)
-    from_totals = domains.district_estimates(
-        psu_totals, design_psus, inputs.units, indicators, calibration_totals, rake, replicate_totals, scheme
+    weights = calibration_totals, rake, replicate_totals, scheme
+    from_totals = domains.district_estimates(psu_totals, design_psus, inputs.units, indicators, *weights)
+    of_indices = indices.index_estimates(
+        from_totals, index_weights(indicators), psu_totals, design_psus, inputs.units, *weights
     )
     of_quantiles = quantiles.quantile_estimates(
         responses, design_psus, inputs.units, inputs.instrument, calibration_totals, rake, scheme
     )
-    if of_quantiles.empty:
+    made = [table for table in (from_totals, of_indices, of_quantiles) if len(table)]
+    if not made:
         return from_totals
-    estimates = pd.concat([from_totals, of_quantiles] if len(from_totals) else [of_quantiles])
-    return conform(estimates.sort_values(["indicator", "level", "unit_id", "domain"]), "district_estimates")
+    return conform(pd.concat(made).sort_values(["indicator", "level", "unit_id", "domain"]), "district_estimates")
 
 
 def estimate_review(
@@ -137,6 +139,7 @@ def wave_sample(project: Project, facts: pd.Series) -> WaveSample:
         raked_margins(str(facts["raked_margins"])),
         table("replicate_totals"),
         replicates.scheme_of(table("replicate_factors")),
+        index_weights(table("indicators")),
     )
 
 

@@ -141,6 +141,7 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rows = {
         "published_estimates": estimates,
         "district_rankings": ranks,
+        "index_sensitivity": [],
         "published_drivers": [driver],
         "published_waves": waves,
         "published_indicators": indicators,

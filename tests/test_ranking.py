@@ -149,7 +149,7 @@ def made_wave(wave: str = "w", seed: int = 1, **changes: Any) -> dict[str, pd.Da
     frame = frame.assign(n_eff=frame["n"] / 1.8, dont_know_share=0.0, refused_share=0.0, interval="logit")
     frame = frame.assign(n_positive=(frame["n"] * frame["estimate"]).astype(int), weight_sum=frame["n"].astype(float))
     described = {"wave": wave, "indicator": "i", "kind": "share", "higher_is_better": True, "sensitive": False}
-    described |= {"minimum_level": "district", "simulated": True, "target": None, **changes}
+    described |= {"minimum_level": "district", "simulated": True, "target": None, "weights": None, **changes}
     facts = {"wave": wave, "round": "2021", "instrument": "tiny", "vintage": "2018", "simulated": True}
     return {
         "estimates": conform(frame, "district_estimates"),

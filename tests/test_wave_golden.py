@@ -14,7 +14,9 @@ import pytest
 
 from perception import wave_tables
 from perception.estimation.domains import district_estimates
+from perception.estimation.indices import index_estimates
 from perception.estimation.totals import psu_totals
+from perception.intake.describe import index_weights, indicator_facts
 from perception.intake.raw import raw_responses
 from perception.project import Project, open_wave
 
@@ -34,9 +36,10 @@ def compared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     tidy, psus, _, _ = wave_tables.tidy_wave(project, inputs, raw_responses(inputs.wave, inputs.folder))
     file = tmp_path_factory.mktemp(request.param) / "responses.parquet"
     tidy.to_parquet(file)
-    kinds = pd.DataFrame([(name, one.kind) for name, one in inputs.instrument.indicators.items()])
-    kinds.columns = ["indicator", "kind"]
-    ours = district_estimates(psu_totals(file, inputs.instrument), psus, inputs.units, kinds)
+    facts, totals = indicator_facts(tidy, inputs.wave, inputs.instrument), psu_totals(file, inputs.instrument)
+    ours = district_estimates(totals, psus, inputs.units, facts)
+    index = index_estimates(ours, index_weights(facts), totals, psus, inputs.units)
+    ours = pd.concat([ours, index])
     golden = GOLDEN[GOLDEN["wave"] == request.param]
     return golden.merge(ours, on=KEY, how="left", suffixes=("", "_ours"), validate="1:1", indicator="found")
 
@@ -49,10 +52,11 @@ def test_every_domain_that_r_estimates_is_there(compared: pd.DataFrame) -> None:
     np.testing.assert_array_equal(compared["df"], compared["df_ours"])
 
 
-def test_shares_means_and_standard_errors(compared: pd.DataFrame) -> None:
+def test_shares_means_indices_and_standard_errors(compared: pd.DataFrame) -> None:
     np.testing.assert_allclose(compared["estimate_ours"], compared["estimate"], **TIGHT)
     known = compared["df"] >= 1
     assert known.sum() > 300
+    assert (known & (compared["indicator"] == "services_index")).sum() > 90
     np.testing.assert_allclose(compared.loc[known, "se_ours"], compared.loc[known, "se"], **TIGHT)
 
 

@@ -6,7 +6,7 @@ here: that is `publication`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from perception.estimation.domains import (
     replicate_sums,
     sampled_domains,
 )
+from perception.estimation.indices import Weights, index_domains
 from perception.estimation.replicates import Scheme
 from perception.intake.declarations import BACKGROUND
 from perception.schemas import TABLES, conform
@@ -106,8 +107,9 @@ def subgroup_gaps(
     rake: Sequence[Sequence[str]] = (),
     replicate_totals: pd.DataFrame | None = None,
     scheme: Scheme | None = None,
+    indices: Mapping[str, Weights] | None = None,
 ) -> pd.DataFrame:
-    """Table `subgroup_gaps` of one wave, from `psu_totals`, `design_psus` and its districts.
+    """Table `subgroup_gaps` of one wave, from `psu_totals`, `design_psus`, its districts and the weights of `indices`.
 
     Weights that were raked come with the wave's `calibration_totals` and the margins `rake`, replicate weights with its
     `replicate_totals` and the `scheme` of their variance: standard errors are then theirs. Estimates and standard
@@ -120,14 +122,19 @@ def subgroup_gaps(
         calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
     grouped = [dimension for dimension in dimensions if len(dimension) == 1 and dimension[0] in GAPS]
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
-    found = []
-    for names in indicators_together(answered) if grouped else ():
-        cells = domain_cells(answered[answered["indicator"].isin(names)], units, grouped)
-        replicates = None
+
+    def sampled(names: Sequence[str]) -> SampledDomains:
+        cells, replicates = domain_cells(answered[answered["indicator"].isin(names)], units, grouped), None
         if replicate_totals is not None and scheme is not None:
             own = replicate_totals[replicate_totals["indicator"].isin(names)]
             replicates = replicate_sums(own, scheme, units, grouped)
-        found.append(indicator_gaps(sampled_domains(cells, design, calibrated, replicates)))
+        return sampled_domains(cells, design, calibrated, replicates)
+
+    found = []
+    if grouped and len(answered):
+        found = [indicator_gaps(sampled(names)) for names in indicators_together(answered)]
+        for name, weights in (indices or {}).items():
+            found.append(indicator_gaps(index_domains(sampled(list(weights)), name, weights)[0]))
     if not found:
         return conform(pd.DataFrame(columns=TABLES["subgroup_gaps"].names), "subgroup_gaps")
     gaps = pd.concat(found, ignore_index=True)

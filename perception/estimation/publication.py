@@ -16,7 +16,8 @@ from perception.errors import InputError, Problem
 from perception.estimation.disclosure import Flags, domain_categories, revealing_cells, withheld_cells
 from perception.estimation.gaps import GAPS, gap_verdicts
 from perception.estimation.trends import GAP_PREFIX, trend_verdicts
-from perception.schemas import LEVELS, QUALITIES, TABLES, conform
+from perception.intake.describe import index_weights
+from perception.schemas import LEVELS, PROPORTIONS, QUALITIES, TABLES, conform
 
 DISCLOSURE_REASONS = {
     "below_minimum_level": "not published for areas this small",
@@ -33,12 +34,12 @@ QUALITY_REASONS = {
 }
 CAUTION_REASONS = {
     "small_sample": "small sample",
-    "no_respondents": "nobody was asked there: estimated from districts like it",
+    "no_respondents": "no answers there: estimated from districts like it",
     "few_degrees_of_freedom": "few sampling areas",
     "rather_wide_interval": "rather uncertain",
     "rather_high_cv": "rather uncertain",
     "many_dont_know": "many did not know",
-    "part_not_published": "one of the numbers compared is not published",
+    "part_not_published": "one of the numbers it is made from is not published",
     "not_comparable": "the two waves do not compare",
 }
 REASONS = DISCLOSURE_REASONS | QUALITY_REASONS | CAUTION_REASONS
@@ -90,6 +91,7 @@ def published_estimates(
     held = withheld_for_disclosure(direct, units, rules, (unreliable != "").to_numpy())
     hidden = ((unreliable != "") | (held != "")).to_numpy()
     unreliable = unreliable.mask(revealing_estimates(direct, units, hidden), "reveals_withheld")
+    unreliable = _with_parts(direct, unreliable, (held != "") | (unreliable != ""), indicators)
     direct = _judged(direct.assign(method="direct"), held, unreliable, doubtful_estimates(direct, rules))
 
     modelled = _described(_empty("small_area_estimates") if small_area is None else small_area, indicators)
@@ -124,6 +126,20 @@ def unreliable_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Se
             **_too_uncertain(direct, rules),
         }
     )
+
+
+def _with_parts(direct: pd.DataFrame, unreliable: pd.Series, blocked: pd.Series, indicators: pd.DataFrame) -> pd.Series:
+    """`unreliable`, with an index too where an indicator of it is blocked: the rest would give that one away."""
+    found = unreliable.copy()
+    for wave, own in indicators[indicators["kind"] == "index"].groupby("wave"):
+        rows = direct[direct["wave"] == wave]
+        for name, weights in index_weights(own).items():
+            parts = rows[rows["indicator"].isin(list(weights)) & blocked.loc[rows.index]]
+            index = rows[rows["indicator"] == name]
+            gives_away = pd.MultiIndex.from_frame(index[_CELL[2:]]).isin(pd.MultiIndex.from_frame(parts[_CELL[2:]]))
+            held = index.index[gives_away]
+            found[held] = found[held].where(found[held] == "", found[held] + ";") + "part_not_published"
+    return found
 
 
 def doubtful_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Series:
@@ -175,7 +191,7 @@ def revealing_estimates(direct: pd.DataFrame, units: pd.DataFrame | None, hidden
     differ nothing is withheld. A quantile is no sum and tells nothing.
     """
     n, kish = direct["n"].to_numpy(float), direct["kish"].to_numpy(float)
-    told = ~hidden & (direct["kind"] != "quantile").to_numpy() & (n**2 * (kish - 1) < 1)
+    told = ~hidden & direct["kind"].isin(["share", "mean"]).to_numpy() & (n**2 * (kish - 1) < 1)
     revealing = np.zeros(len(direct), bool)
     for (wave, indicator), group in direct.groupby(["wave", "indicator"], sort=False):
         rows = direct.index.get_indexer(group.index)
@@ -237,7 +253,7 @@ def _judged(frame: pd.DataFrame, withheld: pd.Series, unreliable: pd.Series, dou
 
 
 def _too_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd.Series]:
-    share = frame["kind"] == "share"
+    share = frame["kind"].isin(PROPORTIONS)
     return {
         "wide_interval": share & ~(frame["high"] - frame["low"] < rules.maximum_width),
         "high_cv": ~share & ~(frame["cv"] <= rules.maximum_cv),
@@ -245,7 +261,7 @@ def _too_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd
 
 
 def _rather_uncertain(frame: pd.DataFrame, rules: PublicationRules) -> dict[str, pd.Series]:
-    share = frame["kind"] == "share"
+    share = frame["kind"].isin(PROPORTIONS)
     return {
         "rather_wide_interval": share & (frame["high"] - frame["low"] >= rules.caution_width),
         "rather_high_cv": ~share & (frame["cv"] > rules.caution_cv),

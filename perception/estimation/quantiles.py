@@ -292,7 +292,7 @@ def quantile_estimates(
             )
             flags = ["answered", "dont_know", "refused"]
             people: pd.DataFrame = table.collect("pandas").to_native()
-            people[flags] = people[flags].fillna(False).astype(bool)
+            people[flags] = people[flags].eq(1)
             people = people[people[flags].any(axis="columns")].assign(indicator=name)
             if not people["answered"].any():
                 continue

@@ -7,7 +7,7 @@ The model itself is `area_model`; which estimates may be published is `publicati
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from perception.estimation.area_model import Posterior, fit_area_model, posterior_draws
-from perception.schemas import LEVELS, TABLES, conform
+from perception.intake.describe import index_weights
+from perception.schemas import LEVELS, PROPORTIONS, TABLES, conform
 
 Numbers = NDArray[np.float64]
 DRAWS = 2_000
@@ -86,27 +87,42 @@ def _estimates(model: RoundModel) -> pd.DataFrame:
 def round_models(
     estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame, units: Mapping[str, pd.DataFrame]
 ) -> Iterator[RoundModel]:
-    """The area model of every share and mean that may be published for districts, round by round.
+    """The area model of every share, mean and index that may be published for districts, round by round.
 
-    Each model has its own random numbers, seeded by what it is of, so that it is the same whoever asks for it.
+    Each model has its own random numbers, seeded by what it is of, so that it is the same whoever asks for it. A
+    round's indices come last: their variances are smoothed with the models of their shares.
     """
     rows = estimates[(estimates["domain"] == "all") & estimates["level"].isin(["district", "province"])]
     rows = rows.merge(waves[["wave", *ROUND, "vintage", "first_day"]], on="wave", validate="m:1")
-    facts = indicators[["wave", "indicator", "kind", "minimum_level"]]
+    facts = indicators[["wave", "indicator", "kind", "minimum_level", "weights"]]
     rows = rows.merge(facts, on=["wave", "indicator"], validate="m:1")
-    rows = rows[(rows["minimum_level"] == LEVELS[0]) & rows["kind"].isin(["share", "mean"])]
-    for place, group in rows.groupby([*ROUND, "indicator"], sort=True):
-        key = dict(zip([*ROUND, "indicator"], place, strict=True))
-        frame = _all_districts(group, units)
-        if int((frame["n"] >= 2).sum()) >= FEWEST_DISTRICTS:
+    rows = rows[(rows["minimum_level"] == LEVELS[0]) & rows["kind"].isin(["share", "mean", "index"])]
+    for place, of_round in rows.groupby(ROUND, sort=True):
+        shares: dict[str, RoundModel] = {}
+        of_round = of_round.assign(is_index=of_round["kind"] == "index")
+        for (is_index, indicator), group in of_round.groupby(["is_index", "indicator"], sort=True):
+            name = str(indicator)
+            key = dict(zip([*ROUND, "indicator"], [*place, name], strict=True))
+            frame = _all_districts(group, units)
+            if int((frame["n"] >= 2).sum()) < FEWEST_DISTRICTS:
+                continue
             earlier = rows[
-                (rows["indicator"] == key["indicator"])
+                (rows["indicator"] == name)
                 & (rows["instrument"] == key["instrument"])
                 & (rows["simulated"] == key["simulated"])
                 & (rows["first_day"] < group["first_day"].min())
             ]
-            provinces = group[group["level"] == "province"]
-            yield _round_model(key, frame, provinces, earlier, share=group["kind"].iloc[0] == "share")
+            rho = np.nan if is_index else intraclass_correlation(frame)
+            if is_index:
+                weights = index_weights(group)[name]
+                deff = index_deff(frame, [(weight, shares[part]) for part, weight in weights.items()])
+            else:
+                deff = smoothed_deff(frame["kish"], frame["n"] / frame["psus"], rho)
+            provinces, proportion = group[group["level"] == "province"], group["kind"].iloc[0] in PROPORTIONS
+            model = _round_model(key, frame, deff, rho, provinces, earlier, proportion)
+            if not is_index:
+                shares[name] = model
+            yield model
 
 
 def _all_districts(group: pd.DataFrame, units: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -123,12 +139,16 @@ def _all_districts(group: pd.DataFrame, units: Mapping[str, pd.DataFrame]) -> pd
 
 
 def _round_model(
-    key: dict[str, Any], frame: pd.DataFrame, provinces: pd.DataFrame, earlier: pd.DataFrame, share: bool
+    key: dict[str, Any],
+    frame: pd.DataFrame,
+    deff: Numbers,
+    rho: float,
+    provinces: pd.DataFrame,
+    earlier: pd.DataFrame,
+    share: bool,
 ) -> RoundModel:
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "big"))
     frame = frame.assign(sampled=frame["n"] >= 2)
-    rho = intraclass_correlation(frame)
-    deff = smoothed_deff(frame["kish"], frame["n"] / frame["psus"], rho)
     known = frame["sampled"].to_numpy()
     names, covariates = covariate_matrix(frame, earlier, share)
     x = covariates[known]
@@ -207,6 +227,29 @@ def smoothed_deff(kish: ArrayLike, take: ArrayLike, rho: float) -> Numbers:
     """Design effect kish (1 + (b - 1) rho), from Kish's 1 + cv^2 of the weights and the mean respondents a PSU, b."""
     unequal, each = (pd.Series(values).to_numpy(float, na_value=np.nan) for values in (kish, take))
     return np.asarray(unequal * (1 + np.maximum(each - 1, 0) * rho), dtype=np.float64)
+
+
+def index_deff(frame: pd.DataFrame, parts: Sequence[tuple[float, RoundModel]]) -> Numbers:
+    """Smoothed design effects of an index in the districts of `frame`, null where one of its shares has no sample.
+
+    `parts` are the weights (summing to 1) and models of its shares, `frame` has wave, district_id, n, df and se of the
+    index. Its variance is that of shares sampled apart, sum a^2 p (1 - p) deff / n of their models, times a factor for
+    what they have in common: the same respondents and PSUs, pooled over districts as the ratio of direct to modelled
+    variances, weighted by degrees of freedom. The design effect is against n answers 0 or 1: averaging shares makes it
+    smaller.
+    """
+    place = pd.MultiIndex.from_frame(frame[["wave", "district_id"]])
+    apart, index = np.zeros(len(frame)), np.zeros(len(frame))
+    for weight, model in parts:
+        own = model.districts.set_index(["wave", "district_id"]).assign(share=model.draws.mean(axis=0)).reindex(place)
+        share, n = own["share"].to_numpy(float), own["n"].to_numpy(float, na_value=np.nan)
+        with np.errstate(divide="ignore"):
+            apart += weight**2 * share * (1 - share) * own["deff"].to_numpy(float) / np.where(n > 0, n, np.nan)
+        index += weight * share
+    df, se, n = (frame[name].to_numpy(float, na_value=np.nan) for name in ("df", "se", "n"))
+    known = (df >= 1) & np.isfinite(se) & np.isfinite(apart)
+    common = (df * se**2)[known].sum() / (df * apart)[known].sum() if known.any() else 1.0
+    return np.asarray(common * apart * n / (index * (1 - index)), dtype=np.float64)
 
 
 def mean_variances(frame: pd.DataFrame, deff: Numbers, covariates: Numbers) -> Numbers:

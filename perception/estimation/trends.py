@@ -5,8 +5,8 @@ What does not compare stays as a row that says why. Nothing is withheld here: th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from perception.estimation.domains import (
     sampled_domains,
 )
 from perception.estimation.gaps import FALSE_DISCOVERY_RATE, adjusted_p_values, group_pairs, indicators_together
+from perception.estimation.indices import Weights, index_domains
 from perception.estimation.replicates import Scheme
 from perception.geography.gazetteer import Gazetteer, common_units, vintage_units
 from perception.schemas import TABLES, conform
@@ -47,7 +48,8 @@ _NUMBERS = ["before", "after", "change", "se", "low", "high", "df", "p_value", "
 class WaveSample:
     """What change needs of one wave: its map, its tables of the names given here, the margins it was raked to.
 
-    `scheme` is that of the variance of the producer's replicate weights, None where there are none.
+    `scheme` is that of the variance of the producer's replicate weights, None where there are none; `indices` has the
+    weights of the indicators of each index.
     """
 
     wave: str
@@ -58,6 +60,7 @@ class WaveSample:
     rake: Sequence[Sequence[str]] = ()
     replicate_totals: pd.DataFrame | None = None
     scheme: Scheme | None = None
+    indices: Mapping[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class _Side:
     calibrated: CalibratedCells | None
     replicate_totals: pd.DataFrame | None
     scheme: Scheme | None
+    indices: Mapping[str, Weights]
 
     def cells(self, indicators: Sequence[str]) -> pd.DataFrame:
         """Domain cells of the indicators that the wave has answers to."""
@@ -83,6 +87,11 @@ class _Side:
             own = self.replicate_totals[self.replicate_totals["indicator"].isin(indicators)]
             replicates = replicate_sums(own, self.scheme, self.units, self.dimensions)
         return sampled_domains(self.cells(indicators), self.design, self.calibrated, replicates)
+
+    def index(self, name: str) -> SampledDomains:
+        """The domains of an index with what their errors take."""
+        weights = self.indices[name]
+        return index_domains(self.sampled(list(weights)), name, weights)[0]
 
 
 @dataclass(frozen=True)
@@ -183,9 +192,19 @@ def wave_trends(
     for names in indicators_together(answers):
         compared = [name for name in names if name in both and verdicts[name][0] != "break"]
         if compared:
-            tables.append(_changes(sides, compared, revisit))
+            tables.append(_changes((sides[0].sampled(compared), sides[1].sampled(compared)), revisit))
         if alone := sorted(set(names) - set(compared)):
-            tables.append(_places_alone(sides, alone))
+            own = [side.cells(alone) for side in sides if side.answers["indicator"].isin(alone).any()]
+            tables.append(_places_alone([cells.groupby(_KEY, observed=True)["n"].sum().reset_index() for cells in own]))
+    for name in sorted({*before.indices, *after.indices}):
+        verdicts[name] = _declared(declared, "indicator", name)
+        if name in before.indices and name in after.indices and before.indices[name] != after.indices[name]:
+            verdicts[name] = "break", "the weights of its parts changed"
+        own_indices = [side.index(name) for side in sides if name in side.indices]
+        if len(own_indices) == 2 and verdicts[name][0] != "break":
+            tables.append(_changes((own_indices[0], own_indices[1]), revisit))
+        else:
+            tables.append(_places_alone([index.domains[[*_KEY, "n"]] for index in own_indices]))
     if not tables:
         return _no_trends()
     frame = pd.concat(tables, ignore_index=True).reindex(columns=[*_KEY, *_NUMBERS])
@@ -216,7 +235,8 @@ def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame, replic
         calibrated = calibrated_cells(sample.calibration_totals, sample.rake, totals, home, design, units)
     dimensions = [dimension for dimension in domain_dimensions(totals) if len(dimension) < 2]
     scheme = sample.scheme if replicated else None
-    return _Side(totals[totals["n"] > 0], design, units, dimensions, calibrated, sample.replicate_totals, scheme)
+    answers = totals[totals["n"] > 0]
+    return _Side(answers, design, units, dimensions, calibrated, sample.replicate_totals, scheme, sample.indices)
 
 
 def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) -> _Revisit:
@@ -244,9 +264,8 @@ def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) ->
     return _Revisit(design_from_psus(shared), shared["row_before"].to_numpy(), shared["row_after"].to_numpy())
 
 
-def _estimates(side: _Side, indicators: Sequence[str]) -> tuple[pd.DataFrame, Any]:
-    """Estimates and gaps of indicators in one wave with variance, df, n and agree, and their scores."""
-    sampled = side.sampled(indicators)
+def _estimates(sampled: SampledDomains) -> tuple[pd.DataFrame, Any]:
+    """Estimates and gaps of one wave with variance, df, n and agree, and their scores."""
     keys, pairs = _with_gaps(sampled.domains)
     count = len(sampled.domains)
     gaps = differences(pairs["first"].to_numpy(np.intp), pairs["second"].to_numpy(np.intp), count)
@@ -262,9 +281,9 @@ def _with_gaps(domains: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.concat([domains[columns], gaps[columns]], ignore_index=True), pairs
 
 
-def _changes(sides: tuple[_Side, _Side], indicators: Sequence[str], revisit: _Revisit | None) -> pd.DataFrame:
-    """Change of every estimate and gap of indicators; numbers are null where one of the waves has none."""
-    (before, old_scores), (after, new_scores) = (_estimates(side, indicators) for side in sides)
+def _changes(sampled: tuple[SampledDomains, SampledDomains], revisit: _Revisit | None) -> pd.DataFrame:
+    """Change of every estimate and gap; numbers are null where one of the waves has none."""
+    (before, old_scores), (after, new_scores) = (_estimates(domains) for domains in sampled)
     rows = before.assign(row=range(len(before))).merge(
         after.assign(row=range(len(after))), on=_KEY, how="outer", suffixes=("_before", "_after")
     )
@@ -291,14 +310,11 @@ def _changes(sides: tuple[_Side, _Side], indicators: Sequence[str], revisit: _Re
     return renamed[[*_KEY, "before", "after", "n_before", "n_after"]].join(numbers)
 
 
-def _places_alone(sides: tuple[_Side, _Side], indicators: Sequence[str]) -> pd.DataFrame:
-    """Every indicator, level, unit_id and domain (or gap) for which either wave has answers."""
-    tables = []
-    for side in sides:
-        if side.answers["indicator"].isin(indicators).any():
-            domains = side.cells(indicators).groupby(_KEY, observed=True)["n"].sum().reset_index().assign(agree=False)
-            tables.append(_with_gaps(domains)[0])
-    return pd.concat(tables)[_KEY].drop_duplicates(ignore_index=True)
+def _places_alone(domains: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Every indicator, level, unit_id and domain (or gap) of the domains of either wave."""
+    return pd.concat([_with_gaps(own.assign(agree=False))[0] for own in domains])[_KEY].drop_duplicates(
+        ignore_index=True
+    )
 
 
 def _coverage(before: WaveSample, after: WaveSample, common: pd.DataFrame) -> pd.DataFrame:

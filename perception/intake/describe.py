@@ -6,7 +6,7 @@ import pandas as pd
 
 from perception.intake.instrument import Indicator, Instrument
 from perception.intake.wave_file import Wave
-from perception.schemas import conform
+from perception.schemas import LEVELS, TABLES, conform
 
 
 def wave_facts(responses: pd.DataFrame, design_psus: pd.DataFrame, wave: Wave, version: str) -> pd.DataFrame:
@@ -40,8 +40,8 @@ def raked_margins(text: str) -> list[list[str]]:
 
 
 def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument) -> pd.DataFrame:
-    """Table `indicators` of one wave: every indicator whose questions the wave has."""
-    rows = [
+    """Table `indicators` of one wave: every indicator and index whose questions the wave has."""
+    rows: list[dict[str, object]] = [
         {
             "wave": wave.id,
             "indicator": name,
@@ -60,7 +60,37 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
         }
         for name, indicator in instrument.available_indicators(responses.columns).items()
     ]
-    return conform(pd.DataFrame(rows), "indicators")
+    rows += [
+        {
+            "wave": wave.id,
+            "indicator": name,
+            "simulated": wave.simulated,
+            "label": index.label.en,
+            "kind": "index",
+            "higher_is_better": True,
+            "headline": index.headline,
+            "sensitive": False,
+            "minimum_level": LEVELS[0],
+            "question": "; ".join(
+                f"{instrument.indicators[part].label.en} ({100 * share:.3g}%)" for part, share in index.shares.items()
+            ),
+            "population": index.population,
+            "target": index.target,
+            "weights": ";".join(f"{part}={share!r}" for part, share in index.shares.items()),
+        }
+        for name, index in instrument.available_indices(responses.columns).items()
+    ]
+    columns = TABLES["indicators"].names
+    return conform(pd.DataFrame(rows, columns=columns), "indicators")
+
+
+def index_weights(indicators: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The weight of each indicator in each index that table `indicators` of one wave has."""
+    declared = indicators.dropna(subset="weights")
+    return {
+        str(name): {part: float(weight) for part, _, weight in (term.partition("=") for term in text.split(";"))}
+        for name, text in zip(declared["indicator"], declared["weights"], strict=True)
+    }
 
 
 def _unit(indicator: Indicator, instrument: Instrument) -> str | None:

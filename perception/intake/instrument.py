@@ -23,7 +23,7 @@ from perception.intake.declarations import (
     Text,
     load_declaration,
 )
-from perception.schemas import TABLES
+from perception.schemas import LEVELS, TABLES
 
 Identifier = Annotated[str, Field(pattern=ID_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -108,6 +108,25 @@ class Indicator(Declaration):
         return "mean" if self.quantile is None else "quantile"
 
 
+class Index(Declaration):
+    """A weighted mean of shares, the same basket everywhere: how far people are satisfied with services as a whole.
+
+    `weights` gives the indicators and what each counts for; only their proportions matter.
+    """
+
+    label: Text
+    weights: Annotated[dict[Name, Annotated[float, Field(gt=0)]], Field(min_length=2)]
+    population: str
+    headline: bool = False
+    target: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weight of each indicator, summing to 1."""
+        total = sum(self.weights.values())
+        return {name: weight / total for name, weight in self.weights.items()}
+
+
 class Predictor(Declaration):
     """A term of a driver model: a question, a background variable or an indicator, and how it enters."""
 
@@ -133,7 +152,7 @@ class DriverModel(Declaration):
 
 
 class Instrument(Declaration):
-    """A questionnaire: questions, indicators, driver models.
+    """A questionnaire: questions, indicators, indices of them, driver models.
 
     `overall` is the question on satisfaction with everything, with which other scales are expected to go along;
     `batteries` are blocks of questions on one scale, asked one after the other; `quality` sets thresholds of checks.
@@ -144,6 +163,7 @@ class Instrument(Declaration):
     source: str
     questions: dict[Name, Question]
     indicators: dict[Name, Indicator]
+    indices: dict[Name, Index] = {}
     driver_models: dict[Name, DriverModel] = {}
     overall: Name | None = None
     batteries: dict[Name, Annotated[list[Name], Field(min_length=2)]] = {}
@@ -164,6 +184,15 @@ class Instrument(Declaration):
         """The indicators whose questions (universe included) are among `variables`."""
         there = set(variables)
         return {name: indicator for name, indicator in self.indicators.items() if indicator.needed_questions <= there}
+
+    def available_indices(self, variables: Iterable[str]) -> dict[str, Index]:
+        """The indices of which every indicator is available: without one of them it would be another index."""
+        there = self.available_indicators(variables)
+        return {name: index for name, index in self.indices.items() if index.weights.keys() <= there.keys()}
+
+    def questions_of(self, index: Index) -> set[str]:
+        """The questions that must have been asked for an index."""
+        return {question for name in index.weights for question in self.indicators[name].needed_questions}
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Instrument:
@@ -202,6 +231,8 @@ class Instrument(Declaration):
             ]
             if indicator.kind != "share" and (indicator.any_of or indicator.question not in numbers):
                 mistakes.append(f"indicator {name} has no `positive` answers, and its question is not a number")
+        for name, index in self.indices.items():
+            mistakes += self._index_mistakes(name, index)
         for name, model in self.driver_models.items():
             if model.outcome not in self.indicators:
                 mistakes.append(f"driver model {name}: outcome {model.outcome} is not an indicator")
@@ -218,6 +249,18 @@ class Instrument(Declaration):
             return [f"{who}: {question} is not a question"]
         unknown = [answer for answer in answers if answer not in self.scale(question)]
         return [f"{who}: {question} has no answers {unknown}"] if unknown else []
+
+    def _index_mistakes(self, name: str, index: Index) -> Iterator[str]:
+        if name in self.indicators or name in self.questions or name in BACKGROUND:
+            yield f"index {name} has the name of an indicator or variable"
+        for part in index.weights:
+            indicator = self.indicators.get(part)
+            if indicator is None:
+                yield f"index {name}: {part} is not an indicator"
+            elif indicator.kind != "share" or indicator.sensitive or indicator.minimum_level != LEVELS[0]:
+                yield f"index {name}: {part} must be a share, not sensitive, and published by district"
+            elif not indicator.higher_is_better:
+                yield f"index {name}: of {part} a low value is good. Declare the share of the opposite answers"
 
     def _predictor_mistakes(self, model: str, predictor: Predictor) -> list[str]:
         who, variable = f"driver model {model}", predictor.variable

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pandas as pd
 
 from perception.estimation.publication import REASONS
+from perception.schemas import PROPORTIONS
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -214,7 +215,7 @@ def mean_cuts(low: float, high: float) -> tuple[float, ...]:
 def scale(indicator: Row, peers: pd.Series) -> Scale:
     """The scale of an indicator; `peers` are its published district estimates in every wave of the same instrument."""
     peers = peers.dropna()
-    if indicator["kind"] == "share":
+    if indicator["kind"] in PROPORTIONS:
         return Scale("share", "", share_cuts(float(peers.median()) if len(peers) else 0.5), 1)
     cuts = mean_cuts(float(peers.min()), float(peers.max())) if len(peers) else mean_cuts(0, 1)
     decimals = max(1, 1 + math.ceil(-math.log10(cuts[1] - cuts[0]) - 1e-9))
@@ -225,6 +226,8 @@ def _measure(kind: str, rule: Scale) -> str:
     """What the numbers of a map are; which quantile, its title says."""
     if kind == "share":
         return "Share in percent"
+    if kind == "index":
+        return "Weighted mean of shares in percent"
     if kind == "quantile":
         return f"In {rule.unit}" if rule.unit else "Value"
     return "Mean" + (f", {rule.unit}" if rule.unit else "")

@@ -47,7 +47,8 @@ class Whisker:
 class RankRow:
     """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
 
-    `province` is empty where the whole table is of one province.
+    `province` is empty where the whole table is of one province, `by_weights` (its ranks under other weights) where the
+    indicator is no index.
     """
 
     name: str
@@ -59,6 +60,7 @@ class RankRow:
     band: str = ""
     whisker: Whisker | None = None
     why: str = ""
+    by_weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def write_site(
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
-    `tables` has published_estimates, district_rankings, published_drivers, published_waves and published_indicators;
+    `tables` has published_estimates, district_rankings, index_sensitivity, published_drivers, published_waves and
+    published_indicators;
     `geometries` and `units` the shapes and districts (`geography.vintage_units`) by vintage; `made_at` is written into
     the provenance files. Returns the pages by name: `index`, `<wave>/<indicator>`, `<wave>/<indicator>-ranking`,
     `<wave>/drivers`. InputError lists vintages without geometry and districts that are not on their vintage.
@@ -143,10 +146,16 @@ def rank_words(low: int, high: int, count: int) -> str:
     return f"{ordinal(low)} of {count}" if low == high else f"between {ordinal(low)} and {ordinal(high)} of {count}"
 
 
+def rank_range(low: int, high: int) -> str:
+    """`3rd`, or `3rd to 14th`."""
+    return ordinal(low) if low == high else f"{ordinal(low)} to {ordinal(high)}"
+
+
 def rankings(spec: MapSpec, rows: pd.DataFrame, places: pd.DataFrame) -> list[Ranking]:
     """The tables of a ranking page: one per province, then the round where that is another set of districts.
 
-    `rows` are the district_rankings of the indicator for the wave and, in scope `round`, for the waves ranked with it;
+    `rows` are the district_rankings of the indicator for the wave and, in scope `round`, for the waves ranked with it,
+    with weights_low and weights_high, the ranks under other weights (null where the indicator is no index);
     `places` has district_id, name, province and province_id of every district in them.
     """
     rows = rows.merge(places, on="district_id", how="left", validate="m:1")
@@ -193,6 +202,7 @@ def _rank_row(row: Row, province: str, spec: MapSpec, start: float, end: float) 
         band=row["band"],
         whisker=_whisker(row["estimate"], row["low"], row["high"], start, end),
         why=f"Use with caution: {why}" if why else "",
+        by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
     )
 
 
@@ -418,7 +428,10 @@ def _ranked_with(work: _Work, wave: Row, indicator: str) -> pd.DataFrame:
     same = {name: wave[name] for name in ("instrument", "round", "simulated")}
     waves = _only(work.tables["published_waves"], **same)
     ranks = _only(work.tables["district_rankings"], indicator=indicator)
-    return ranks.loc[ranks["wave"].isin(waves["wave"])]
+    key = ["wave", "indicator", "scope", "district_id"]
+    weights = {"rank_low": "weights_low", "rank_high": "weights_high"}
+    by_weights = work.tables["index_sensitivity"][[*key, *weights]].rename(columns=weights)
+    return ranks.loc[ranks["wave"].isin(waves["wave"])].merge(by_weights, on=key, how="left", validate="1:1")
 
 
 def _every_place(work: _Work) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 # Step 2 of the reference numbers for tests/test_wave_golden.py, with R's survey package; step 1 is waves.py.
 # Run in the root of the repository: Rscript tests/golden/waves.R FOLDER, where FOLDER holds what waves.py wrote.
 # Writes tests/golden/wave_estimates.csv: estimate, se, deff (replace), df, n, and for shares the intervals of svyciprop.
+# The index of services is a function of totals, its se from svycontrast (delta method) on their covariance.
 suppressMessages(library(survey))
 options(digits = 15, survey.lonely.psu = "fail")
 folder <- commandArgs(trailingOnly = TRUE)[1]
@@ -8,6 +9,11 @@ reasons <- c("dont_know", "refused", "not_asked", "missing")
 
 share <- function(answer, positive) ifelse(is.na(answer) | answer %in% reasons, NA, as.numeric(answer %in% positive))
 only <- function(values, member) ifelse(member, values, NA)
+
+# Weights of the index of services, as the instrument declares them; they sum to 5.
+index <- c(
+  health = 1, primary_school = 0.5, secondary_school = 0.5, water = 1, electricity = 1, waste = 0.5, identity = 0.5
+)
 
 rows <- list()
 for (wave in c("kp-2018", "punjab-2024")) {
@@ -43,6 +49,34 @@ for (wave in c("kp-2018", "punjab-2024")) {
       }
     }
     rows[[length(rows) + 1]] <<- row
+  }
+  for (service in names(index)) {
+    answer <- only(share(frame[[paste0(service, "_satisfaction")]], satisfied), frame[[paste0(service, "_used")]] %in% "yes")
+    frame[[paste0("x_", service)]] <- as.numeric(!is.na(answer))
+    frame[[paste0("y_", service)]] <- ifelse(is.na(answer), 0, answer)
+  }
+  with_services <- svydesign(ids = ~psu, strata = ~variance_stratum, weights = ~weight, data = frame)
+  add_index <- function(level, unit_id, domain, member) {
+    part <- subset(with_services, member %in% TRUE)
+    answered <- lapply(names(index), function(service) part$variables[[paste0("x_", service)]] == 1)
+    n <- min(sapply(answered, sum))
+    if (n == 0) return()
+    totals <- svytotal(reformulate(c(paste0("x_", names(index)), paste0("y_", names(index)))), part)
+    terms <- paste0(index / sum(index), " * y_", names(index), " / x_", names(index))
+    found <- svycontrast(totals, parse(text = paste(terms, collapse = " + "))[[1]])
+    rows[[length(rows) + 1]] <<- data.frame(
+      wave = wave, indicator = "services_index", level = level, unit_id = unit_id, domain = domain, n = n,
+      df = min(sapply(answered, function(valid) degf(subset(part, valid)))),
+      estimate = as.numeric(coef(found)), se = as.numeric(SE(found)), deff = NA,
+      logit_low = NA, logit_high = NA, beta_low = NA, beta_high = NA
+    )
+  }
+  for (level in c("province", "district")) {
+    for (unit in sort(unique(frame[[paste0(level, "_id")]]))) {
+      here <- frame[[paste0(level, "_id")]] == unit
+      add_index(level, unit, "all", here)
+      for (sex in c("female", "male")) add_index(level, unit, paste0("sex=", sex), here & frame$sex == sex)
+    }
   }
   for (indicator in indicators) {
     for (unit in sort(unique(frame$province_id))) {

@@ -21,7 +21,11 @@ from perception.intake.raw import raw_responses  # noqa: E402
 from perception.project import Project, open_wave  # noqa: E402
 
 WAVES = ("kp-2018", "punjab-2024")
-QUESTIONS = ("district_satisfaction", "health_used", "health_satisfaction", "safety_after_dark", "health_wait")
+SERVICES = ("health", "primary_school", "secondary_school", "water", "electricity", "waste", "identity")
+QUESTIONS = (
+    *("district_satisfaction", "safety_after_dark", "health_wait"),
+    *(f"{service}_{what}" for service in SERVICES for what in ("used", "satisfaction")),
+)
 
 
 def main(folder: Path) -> None:
