@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+import pyarrow.parquet as pq
 
 from assets.quality import quality_page
 from assets.resources import ProjectResource
@@ -11,6 +12,7 @@ from assets.tables import one_version, table_asset, tables_asset, waves_partitio
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
 from perception.estimation import gaps, replicates, totals
+from perception.intake.describe import index_weights
 from perception.intake.wave_file import ACROSS_WAVES
 from perception.publish import project_quality
 
@@ -31,6 +33,12 @@ def replicate_totals(context: dg.AssetExecutionContext, project: ProjectResource
     return replicates.replicate_totals(responses, inputs.wave, inputs.instrument)
 
 
+@table_asset(group="estimates", per_wave=True, after=[quality_page])
+def replicate_factors(context: dg.AssetExecutionContext, project: ProjectResource, responses: Path) -> pd.DataFrame:
+    columns = list(pq.read_schema(responses).names)
+    return replicates.replicate_factors(project.wave(context.partition_key).wave, columns)
+
+
 @table_asset(group="estimates", per_wave=True)
 def district_estimates(
     context: dg.AssetExecutionContext,
@@ -41,6 +49,7 @@ def district_estimates(
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame,
     replicate_totals: pd.DataFrame,
+    replicate_factors: pd.DataFrame,
 ) -> pd.DataFrame:
     return wave_tables.district_estimates(
         project.wave(context.partition_key),
@@ -50,6 +59,7 @@ def district_estimates(
         indicators,
         calibration_totals,
         replicate_totals,
+        replicate_factors,
     )
 
 
@@ -59,10 +69,22 @@ def subgroup_gaps(
     project: ProjectResource,
     psu_totals: pd.DataFrame,
     design_psus: pd.DataFrame,
+    indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame,
+    replicate_totals: pd.DataFrame,
+    replicate_factors: pd.DataFrame,
 ) -> pd.DataFrame:
     inputs = project.wave(context.partition_key)
-    return gaps.subgroup_gaps(psu_totals, design_psus, inputs.units, calibration_totals, inputs.wave.rake)
+    return gaps.subgroup_gaps(
+        psu_totals,
+        design_psus,
+        inputs.units,
+        calibration_totals,
+        inputs.wave.rake,
+        replicate_totals,
+        replicates.scheme_of(replicate_factors),
+        index_weights(indicators),
+    )
 
 
 @table_asset(group="estimates", per_wave=True)
@@ -108,10 +130,12 @@ def complete_wave(
     psu_totals: Path,
     design_psus: Path,
     calibration_totals: Path,
+    replicate_totals: Path,
+    replicate_factors: Path,
 ) -> dg.MaterializeResult:
-    files = (waves, indicators, district_estimates, drivers, driver_importance, driver_models)
-    files = (*files, district_diagnosis, subgroup_gaps, comparability)
-    one_version({file.stem: file for file in (*files, psu_totals, design_psus, calibration_totals)})
+    files = (waves, indicators, district_estimates, drivers, driver_importance, driver_models, district_diagnosis)
+    files = (*files, subgroup_gaps, comparability, psu_totals, design_psus)
+    one_version({file.stem: file for file in (*files, calibration_totals, replicate_totals, replicate_factors)})
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)
     project_quality.publish_quality(project.project, context.partition_key)

@@ -44,6 +44,8 @@ PUBLICATION_READS = (
     "psu_totals",
     "design_psus",
     "calibration_totals",
+    "replicate_totals",
+    "replicate_factors",
 )
 """The tables of a wave that publication is made from."""
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from perception.errors import InputError, Problem
 from perception.estimation import design, domains, indices, quantiles, replicates, weighting
@@ -90,10 +89,10 @@ def district_estimates(
     indicators: pd.DataFrame,
     calibration_totals: pd.DataFrame,
     replicate_totals: pd.DataFrame,
+    replicate_factors: pd.DataFrame,
 ) -> pd.DataFrame:
     """Table `district_estimates` of a wave: shares, means and indices from its totals, quantiles from its responses."""
-    rake = inputs.wave.rake
-    scheme = replicates.wave_scheme(inputs.wave, list(pq.read_schema(responses).names))
+    rake, scheme = inputs.wave.rake, replicates.scheme_of(replicate_factors)
     weights = calibration_totals, rake, replicate_totals, scheme
     from_totals = domains.district_estimates(psu_totals, design_psus, inputs.units, indicators, *weights)
     of_indices = indices.index_estimates(
@@ -127,11 +126,21 @@ def estimate_review(
 def wave_sample(project: Project, facts: pd.Series) -> WaveSample:
     """What change needs of a wave, from its last complete run; `facts` is its row of `waves`."""
     wave = str(facts["wave"])
-    tables = {
-        name: pd.read_parquet(project.complete_table(name, wave))
-        for name in ("psu_totals", "design_psus", "calibration_totals")
-    }
-    return WaveSample(wave, str(facts["vintage"]), rake=raked_margins(str(facts["raked_margins"])), **tables)
+
+    def table(name: str) -> pd.DataFrame:
+        return pd.read_parquet(project.complete_table(name, wave))
+
+    return WaveSample(
+        wave,
+        str(facts["vintage"]),
+        table("psu_totals"),
+        table("design_psus"),
+        table("calibration_totals"),
+        raked_margins(str(facts["raked_margins"])),
+        table("replicate_totals"),
+        replicates.scheme_of(table("replicate_factors")),
+        index_weights(table("indicators")),
+    )
 
 
 def design_psus(project: Project, inputs: WaveInputs, raw: pd.DataFrame, tidy: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,10 @@ from perception.project import Project
 from perception.schemas import TABLES, conform
 
 PREVIEW_ROWS = 10
-ROW_GROUP = 1 << 20
-"""Rows; tables are read whole, so that small groups and statistics would only cost time."""
+ROW_GROUP = 1 << 17
+"""Rows; DuckDB gives each core a group at a time, so that one group for a whole wave would keep all but one idle.
+
+Statistics would only cost time: tables are read whole."""
 
 
 class ParquetTables(dg.ConfigurableIOManager):

@@ -5,8 +5,11 @@ sex, area or age included, and the exact count answering 1 in every published ce
 published. Knows nothing about single respondents.
 Assumed of an attacker of estimates withheld for their quality: has every public number to its last digit, and n of
 every cell. Does not have sums of weights by cell. These are in no public table, which is tested here; they are known
-all the same where all weights are equal, or where weights were raked to the very cell to a published population. The
-direct estimate can then be had by subtraction, and nothing prevents it: it is uncertain, not confidential.
+all the same where all weights are equal, and published estimates are then attacked as exact sums.
+What remains: in an area or group that answers unanimously (a published share of 0 or 1) every part does; and somebody
+who has sums of unequal weights from elsewhere (raked to the very cell to a published population without a missing
+answer, or learnt from another indicator that the very same persons answered) can subtract. These estimates are
+uncertain, not confidential.
 """
 
 from __future__ import annotations
@@ -69,11 +72,19 @@ def drawn_people(units: pd.DataFrame, each: int, rate: float, seed: int, unknown
     return people.merge(units, on="district_id")
 
 
-def estimated(people: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+def estimated(people: pd.DataFrame, units: pd.DataFrame, kind: str = "share") -> pd.DataFrame:
     """Table `district_estimates` of the respondents, by the pipeline's own functions."""
     w, y = people["weight"], people["y"]
     sums = people.assign(
-        n=1, n_positive=y, sum_w=w, sum_w2=w**2, sum_wx=w, sum_wy=w * y, sum_wx2=w, sum_wxy=w * y, sum_wy2=w * y
+        n=1,
+        n_positive=y if kind == "share" else 0,
+        sum_w=w,
+        sum_w2=w**2,
+        sum_wx=w,
+        sum_wy=w * y,
+        sum_wx2=w,
+        sum_wxy=w * y,
+        sum_wy2=w * y,
     )
     by = ["district_id", "sex", "urban", "age_group", "wealth", "psu"]
     numbers = ["n", "n_positive", *(name for name in sums if name.startswith("sum_"))]
@@ -82,7 +93,7 @@ def estimated(people: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     totals = conform(totals.assign(sum_dx=np.nan, sum_dy=np.nan), "psu_totals")
     psus = people[["psu", "district_id"]].drop_duplicates().assign(population_psus=np.nan)
     psus["variance_stratum"] = psus["district_id"]
-    return district_estimates(totals, psus, units, facts())
+    return district_estimates(totals, psus, units, facts(kind=kind))
 
 
 def facts(**values: Any) -> pd.DataFrame:
@@ -233,22 +244,126 @@ def test_no_estimate_withheld_for_its_quality_can_be_recomputed() -> None:
         assert high - low > 0.001
 
 
-def test_the_subtraction_would_succeed_with_equal_weights() -> None:
-    """The limit that the head of this file names: whoever knows the weights can subtract."""
+def test_only_equal_weights_withhold_further_estimates() -> None:
     units, people = few_women()
-    estimates = estimated(people.assign(weight=1.0), units)
-    found = list(subtractions(estimates, published_estimates(estimates, facts(sensitive=False))))
-    assert len(found) >= 5
-    assert all(abs(guess - truth) < 1e-9 for truth, guess, _, _ in found)
+    estimates = estimated(people, units)
+    public = published_estimates(estimates, facts(sensitive=False), units=units)
+    assert not public["reason"].str.contains("reveals_withheld").any()
+
+
+def told_and_hidden(public: pd.DataFrame) -> tuple[set[tuple[str, str, str]], list[tuple[str, str, str]]]:
+    """The cells of a wave of equal weights whose sums are public, and the withheld ones."""
+    keys = pd.Series(list(zip(public["level"], public["unit_id"], public["domain"], strict=True)))
+    suppressed = (public["quality"] == "suppress").to_numpy()
+    return set(keys[~suppressed]), list(keys[suppressed])
+
+
+def equal_weights(seed: int, each: int, rate: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    units = drawn_units(7, seed)
+    return units, drawn_people(units, each, rate, seed).assign(weight=1.0)
+
+
+@pytest.mark.parametrize(("seed", "each", "rate"), [(1, 60, 0.3), (2, 150, 0.5)])
+def test_with_equal_weights_no_estimate_withheld_for_its_quality_is_certain(seed: int, each: int, rate: float) -> None:
+    units, people = equal_weights(seed, each, rate)
+    public = published_estimates(estimated(people, units), facts(sensitive=False), units=units)
+    shown, hidden = told_and_hidden(public)
+    attack = CountAttack(people, shown)
+    assert len(shown) > 20
+    assert {cell for cell in hidden if attack.room(cell)[0] == 0} == set()
+
+    # Without the further cells the same attack finds many.
+    revealing = (public["reason"] == "reveals_withheld").to_numpy()
+    alone = told_and_hidden(public.assign(quality=np.where(revealing, "publish", public["quality"])))
+    found = CountAttack(people, alone[0])
+    assert sum(found.room(cell)[0] == 0 for cell in alone[1]) > 20
+    # What covers them is groups and small areas.
+    assert not (revealing & (public["domain"] == "all") & public["level"].isin(["province", "all"])).any()
+
+
+def linearly_certain(attack: CountAttack, cells: list[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+    """Cells whose sum is a combination of published sums, whatever the answers are."""
+    wanted = np.array([attack.rows[cell] for cell in cells])
+    combined = np.linalg.lstsq(attack.equations.T, wanted.T, rcond=1e-10)[0]
+    apart = np.abs(attack.equations.T @ combined - wanted.T).max(axis=0)
+    return {cell for cell, distance in zip(cells, apart, strict=True) if distance < 1e-8}
+
+
+def test_with_equal_weights_no_withheld_mean_is_certain() -> None:
+    units, people = equal_weights(4, 120, 0.5)
+    people["y"] = np.random.default_rng(4).gamma(1.0, 20.0, len(people))
+    known = facts(sensitive=False, kind="mean")
+    estimates = estimated(people, units, "mean").assign(n_positive=pd.NA)
+    public = published_estimates(estimates, known, units=units)
+    shown, hidden = told_and_hidden(public)
+    assert linearly_certain(CountAttack(people, shown), hidden) == set()
+    alone = told_and_hidden(public[public["reason"] != "reveals_withheld"])[1]
+    everything = shown | (set(hidden) - set(alone))
+    assert len(linearly_certain(CountAttack(people, everything), alone)) > 20
+
+
+def test_weights_that_are_equal_within_districts_only_are_known_within_districts() -> None:
+    units, people = few_women()
+    by_district = dict(zip(units["district_id"], np.linspace(1, 3, len(units)), strict=True))
+    people["weight"] = people["district_id"].map(by_district)
+    public = published_estimates(estimated(people, units), facts(sensitive=False), units=units)
+    shown, hidden = told_and_hidden(public[(public["quality"] == "suppress") | (public["kish"] < 1 + 1e-12)])
+    attack = CountAttack(people, shown)
+    assert {cell for cell in hidden if attack.room(cell)[0] == 0} == set()
+    assert (public["reason"] == "reveals_withheld").sum() > 5
+    # What adds up districts that differ in weight tells nothing and stays as it was.
+    assert (public.loc[public["level"].isin(["province", "all"]), "reason"] != "reveals_withheld").all()
+
+
+def test_what_remains_is_that_everybody_of_a_unanimous_area_answers_alike() -> None:
+    units, people = equal_weights(5, 150, 0.5)
+    unanimous = people.groupby("district_id").size().idxmin()
+    people.loc[people["district_id"] == unanimous, "y"] = 0.0
+    public = published_estimates(estimated(people, units), facts(sensitive=False), units=units)
+    whole = public[(public["unit_id"] == unanimous) & (public["domain"] == "all")].iloc[0]
+    assert whole["estimate"] == 0.0
+    shown, hidden = told_and_hidden(public)
+    attack = CountAttack(people, shown)
+    certain = {cell for cell in hidden if attack.room(cell)[0] == 0}
+    assert certain == {cell for cell in hidden if cell[1] == unanimous}
+    assert certain
+
+
+def test_what_remains_is_that_another_indicator_of_the_same_persons_tells_the_weights() -> None:
+    """Withholding for this too would cost a fifth of what is published wherever nobody leaves a question out."""
+    units = drawn_units(4)
+    people = drawn_people(units, 800, 0.5, seed=2, unknown=0)
+    women = np.random.default_rng(3).random(len(people)) < 0.08
+    people["sex"] = np.where(women, "female", "male")
+    shares = {}
+    for name, rate in (("rare", 0.02), ("even", 0.5)):
+        answered = people.assign(y=(np.random.default_rng(4).random(len(people)) < rate).astype(float))
+        estimates = estimated(answered, units)
+        public = published_estimates(estimates, facts(sensitive=False), units=units)
+        shares[name] = [
+            table[table["level"] == "district"].pivot(index="unit_id", columns="domain", values="estimate")
+            for table in (estimates, public)
+        ]
+    (_, known), (true, public) = shares["rare"], shares["even"]
+    women_weigh = (known["all"] - known["sex=male"]) / (known["sex=female"] - known["sex=male"])
+    found = (public["all"] - (1 - women_weigh) * public["sex=male"]) / women_weigh
+    told = found.notna() & public["sex=female"].isna()
+    assert told.any()
+    np.testing.assert_allclose(found[told], true.loc[told, "sex=female"], rtol=1e-8)
+
+
+def one_small_district() -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """A wave in which a single district, named last, has too few respondents."""
+    units = drawn_units(68)
+    people = drawn_people(units, 500, 0.5, seed=5)
+    small = units["district_id"].iloc[0]
+    return units, people[(people["district_id"] != small) | (people.groupby("district_id").cumcount() < 25)], small
 
 
 def test_a_district_withheld_for_its_quality_is_not_the_province_less_the_others() -> None:
-    units = drawn_units(68)
-    people = drawn_people(units, 500, 0.5, seed=5)
-    lost = units["district_id"].iloc[0]
-    people = people[(people["district_id"] != lost) | (people.groupby("district_id").cumcount() < 25)]
+    units, people, lost = one_small_district()
     estimates = estimated(people, units)
-    public = published_estimates(estimates, facts(sensitive=False))
+    public = published_estimates(estimates, facts(sensitive=False), units=units)
     rows = public[(public["domain"] == "all") & public["level"].isin(["district", "all"])].set_index("unit_id")
     assert rows.index[rows["quality"] == "suppress"].tolist() == [lost]
     districts = rows[rows["level"] == "district"].drop(index=lost)
@@ -257,3 +372,16 @@ def test_a_district_withheld_for_its_quality_is_not_the_province_less_the_others
     truth = estimates.set_index(["unit_id", "domain"]).loc[(lost, "all"), "estimate"]
     assert n == 25
     assert abs(guess - truth) > 0.01
+
+
+def test_with_equal_weights_another_district_covers_it_and_every_larger_area_stays() -> None:
+    units, people, lost = one_small_district()
+    public = published_estimates(estimated(people.assign(weight=1.0), units), facts(sensitive=False), units=units)
+    whole = public[public["domain"] == "all"]
+    hidden = whole[whole["quality"] == "suppress"].set_index("unit_id")
+    assert set(hidden["level"]) == {"district"}
+    assert (hidden["reason"] == "reveals_withheld").sum() == 1
+    assert len(hidden) == 2
+    division = units.set_index("district_id")["division_id"]
+    assert division[hidden.index].nunique() == 1
+    assert lost in hidden.index

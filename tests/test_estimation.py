@@ -13,12 +13,12 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import sparse, stats
 
 from perception.errors import InputError
-from perception.estimation.contrasts import contrasts, difference_matrix
+from perception.estimation.contrasts import contrasts, difference_matrix, significance
 from perception.estimation.design import assign_variance_strata, design_from_psus
-from perception.estimation.domains import domain_cells, domain_covariance, domain_estimates
+from perception.estimation.domains import SampledDomains, domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
 from perception.estimation.publication import REASONS, published_drivers, published_estimates, withheld
 from perception.estimation.totals import CELL, Quantity, indicator_quantity, psu_totals, totals
@@ -127,14 +127,23 @@ def test_known_numbers_of_psus_take_the_part_that_was_drawn_off_the_variance() -
 
 
 def test_contrasts_by_hand() -> None:
-    estimates, covariance = [0.5, 0.2, 0.4], [[4.0, 1.0, 0.0], [1.0, 9.0, 0.0], [0.0, 0.0, 1.0]]
-    found = contrasts(estimates, covariance, [[1, -1, 0], [0.5, 0.5, -1]], [10, 0])
-    assert found["estimate"].tolist() == pytest.approx([0.3, -0.05])
-    assert found.loc[0, "se"] == pytest.approx(np.sqrt(4 + 9 - 2 * 1))
-    assert found.loc[0, "high"] == pytest.approx(0.3 + stats.t.ppf(0.975, 10) * np.sqrt(11))
-    assert found.loc[1, ["se", "low", "high"]].isna().all()  # no degree of freedom
+    design = design_from_psus(pd.DataFrame({"variance_stratum": list("aaabb"), "psu": list("12345")}))
+    scores = np.array([[1.0, 2, 0], [2, 0, 0], [4, 1, 0], [0, 0, 1], [0, 0, 3]])
+    domains = pd.DataFrame({"estimate": [0.5, 0.2, 0.4], "simple": 1.0})
+    sampled = SampledDomains(domains, design, scores, sparse.csc_array(scores != 0))
+    found = contrasts(sampled, [[1, -1, 0], [0.5, 0.5, -1], [0, 0, 1]]).rows
+    assert found["estimate"].tolist() == pytest.approx([0.3, -0.05, 0.4])
+    # Stratum a: n/(n - 1) times the squares of -1, 2, 3 around their mean; of 1.5, 1, 2.5. Stratum b: of -1, -3; 1, 3.
+    of_b = 2 * (1 + 1)
+    assert found["variance"].tolist() == pytest.approx([3 / 2 * (14 - 16 / 3), 3 / 2 * (9.5 - 25 / 3) + of_b, of_b])
+    assert found["psus"].tolist() == [3, 5, 2]
+    assert found["df"].tolist() == [2, 3, 1]
     with pytest.raises(ValueError, match="of 3 estimates"):
-        contrasts(estimates, covariance, [1, -1], 10)
+        contrasts(sampled, [1, -1])
+    judged = significance(np.array([0.3, 0.3]), np.array([11.0, 11.0]), np.array([10.0, 0.0]), np.array([False, False]))
+    assert judged.loc[0, "se"] == pytest.approx(np.sqrt(11))
+    assert judged.loc[0, "high"] == pytest.approx(0.3 + stats.t.ppf(0.975, 10) * np.sqrt(11))
+    assert judged.loc[1, ["se", "low", "high"]].isna().all()  # no degree of freedom
     rows = pd.DataFrame({"unit_id": ["a", "a", "b"], "domain": ["sex=female", "sex=male", "all"]})
     matrix = difference_matrix(rows, [({"unit_id": "b"}, {"unit_id": "a", "domain": "sex=male"})])
     assert matrix.tolist() == [[0, -1, 1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from perception.estimation.domains import (
     calibrated_cells,
     district_estimates,
     domain_cells,
-    domain_covariance,
     domain_dimensions,
+    sampled_domains,
 )
+from perception.estimation.gaps import subgroup_gaps
 from perception.estimation.index_sensitivity import index_sensitivity, ranks_by_weights
 from perception.estimation.indices import index_estimates
 from perception.estimation.publication import published_estimates
@@ -26,6 +28,7 @@ from perception.estimation.ranking import district_rankings
 from perception.estimation.replicates import Scheme
 from perception.estimation.small_area import small_area_tables
 from perception.estimation.totals import calibration_totals, psu_totals
+from perception.estimation.trends import WaveSample, wave_trends
 from perception.geography import vintage_units
 from perception.intake.describe import index_weights, indicator_facts, wave_facts
 from perception.intake.instrument import Instrument
@@ -152,7 +155,9 @@ def waves_2021(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             totals[totals["indicator"].isin(wanted)],
         )
         empty = conform(pd.DataFrame(columns=TABLES["replicate_totals"].names), "replicate_totals")
-        estimates = wave_tables.district_estimates(inputs, file, totals, psus, facts, calibration, empty)
+        factors = conform(pd.DataFrame(columns=TABLES["replicate_factors"].names), "replicate_factors")
+        tables = totals, psus, facts, calibration, empty, factors
+        estimates = wave_tables.district_estimates(inputs, file, *tables)
         estimates = estimates[estimates["indicator"].isin(facts["indicator"])]  # without quantiles
         truth = pd.read_csv(inputs.folder / "truth.csv").assign(wave=wave)
         about = wave_facts(tidy, psus, inputs.wave, "0")
@@ -171,13 +176,59 @@ def test_the_error_of_an_index_is_that_of_the_combination_after_calibration(wave
     calibrated = calibrated_cells(calibration, inputs.wave.rake, totals, units, design)
     cells = domain_cells(totals, units, domain_dimensions(totals))
     cells = cells[(cells["n"] > 0) & (cells["level"] == "province") & (cells["domain"] == "sex=female")]
-    rows, covariance = domain_covariance(cells, design, calibrated)
+    sampled = sampled_domains(cells, design, calibrated)
+    rows, covariance = sampled.domains, design.covariance(sampled.scores)
     a = rows["indicator"].map(weights).to_numpy(float)
     row = estimates.set_index(["indicator", *PLACE]).loc[("services_index", "province", "kp", "sex=female")]
     assert row["estimate"] == pytest.approx(a @ rows["estimate"], rel=1e-12)
     assert row["se"] == pytest.approx(np.sqrt(a @ covariance @ a), rel=1e-9)
     apart = np.sqrt(a**2 @ np.diag(covariance))
     assert row["se"] > 1.05 * apart  # the same people and PSUs answer about all services
+
+
+def test_gaps_and_changes_of_an_index_are_those_of_the_combination(waves_2021: dict[str, Any]) -> None:
+    facts, estimates, totals, psus, calibration, inputs, *_ = waves_2021["kp-2021"]
+    indices = index_weights(facts)
+    gaps = subgroup_gaps(totals, psus, inputs.units, calibration, inputs.wave.rake, indices=indices)
+    women = gaps[gaps["gap"] == "sex"].set_index(["indicator", "level", "unit_id"])
+    of_parts = sum(
+        weight * women.loc[(name, "province", "kp"), "estimate"] for name, weight in indices["services_index"].items()
+    )
+    gap = women.loc[("services_index", "province", "kp")]
+    assert gap["estimate"] == pytest.approx(of_parts, rel=1e-9)
+    design = design_from_psus(psus)
+    cells = domain_cells(totals, inputs.units, [("sex",)])
+    cells = cells[(cells["level"] == "province") & (cells["n"] > 0)]
+    calibrated = calibrated_cells(calibration, inputs.wave.rake, totals, inputs.units, design)
+    sampled = sampled_domains(cells, design, calibrated)
+    signs = sampled.domains["domain"].map({"sex=female": 1.0, "sex=male": -1.0}).to_numpy(float)
+    a = signs * sampled.domains["indicator"].map(indices["services_index"]).to_numpy(float)
+    assert gap["se"] == pytest.approx(np.sqrt(a @ design.covariance(sampled.scores) @ a), rel=1e-9)
+
+    # A wave compared with itself as if with another sample: no change, and twice the variance.
+    def sample(name: str) -> WaveSample:
+        return WaveSample(name, "2018", totals, psus, calibration, inputs.wave.rake, indices=indices)
+
+    names = {"indicator": women.index.get_level_values(0).unique(), "background": ["sex", "urban", "age", "wealth"]}
+    comparable = pd.DataFrame([(kind, name) for kind, own in names.items() for name in own], columns=["kind", "name"])
+    comparable = comparable.assign(verdict="same", reason=None)
+    better = facts.set_index("indicator")["higher_is_better"]
+    changes = wave_trends(sample("before"), sample("after"), inputs.gazetteer, comparable, better)
+    place = ["indicator", "level", "unit_id", "domain"]
+    both = changes.merge(estimates, on=place, suffixes=("", "_level")).query(
+        "indicator == 'services_index' and df_level > 0"
+    )
+    assert len(both) > 40
+    np.testing.assert_allclose(both["change"], 0, atol=1e-12)
+    np.testing.assert_allclose(both["se"], np.sqrt(2) * both["se_level"], rtol=1e-9)
+    assert "gap:sex" in set(changes.loc[changes["indicator"] == "services_index", "domain"])
+    other = {"services_index": dict.fromkeys(indices["services_index"], 1 / 7)}
+    changed = wave_trends(
+        sample("before"), replace(sample("after"), indices=other), inputs.gazetteer, comparable, better
+    )
+    of_index = changed[changed["indicator"] == "services_index"]
+    assert set(of_index["verdict"]) == {"not_comparable"}
+    assert set(of_index["reason"]) == {"the weights of its parts changed"}
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import warehouse
 from perception.schemas import TABLES
 from perception.wave_folders import add_wave
+from perception.wave_tables import wave_sample
 from pipelines import cli, runner
 from pipelines.definitions import build_defs
 from pipelines.sensors import Seen, changes, found_waves, made_waves, wave_folder_sensor
@@ -106,7 +107,12 @@ def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
         table = pd.read_parquet(small_project.table("district_estimates", WAVE))
         return table.set_index(["indicator", "level", "unit_id", "domain"])
 
+    def gap_errors() -> pd.Series:
+        table = pd.read_parquet(small_project.table("subgroup_gaps", WAVE))
+        return table.set_index(["indicator", "level", "unit_id", "gap"])["se"]
+
     plain = estimates("")
+    plain_gaps = gap_errors()
     assert set(plain.index.unique("indicator")) == {"satisfied", "was_heard", "median_wait"}
     swat = plain.loc[("median_wait", "district", "kp-swat", "all")]
     expected = np.quantile(
@@ -140,6 +146,14 @@ def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
     both = replicated["se"].div(plain["se"]).loc[["satisfied"]].xs("all", level="domain")
     assert 0.8 < both.median() < 1.25
     assert (both - 1).abs().min() > 1e-6
+    of_gaps = (gap_errors() / plain_gaps).dropna()
+    assert 0.7 < of_gaps.median() < 1.4
+    assert (of_gaps - 1).abs().min() > 1e-6
+    # Change is made from the last complete run, which keeps how replicates count.
+    facts = pd.read_parquet(small_project.complete_table("waves", WAVE)).iloc[0]
+    scheme = wave_sample(small_project, facts).scheme
+    assert scheme is not None
+    np.testing.assert_allclose(scheme.scale * scheme.rscales, 1 / 39)
 
 
 def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(

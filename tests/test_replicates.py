@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,35 @@ import pandas as pd
 import pytest
 import yaml
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.linalg import hadamard
 
 from perception.errors import InputError
 from perception.estimation.contrasts import contrasts, difference_matrix
 from perception.estimation.design import design_from_psus
 from perception.estimation.domains import (
+    SampledDomains,
     domain_cells,
     domain_covariance,
     domain_dimensions,
     domain_estimates,
     domain_totals,
     replicate_sums,
+    sampled_domains,
 )
+from perception.estimation.gaps import subgroup_gaps
 from perception.estimation.quantiles import domain_quantiles
-from perception.estimation.replicates import BACKGROUND_CELL, ReplicateSums, Scheme, replicate_scheme, replicate_totals
+from perception.estimation.replicates import (
+    BACKGROUND_CELL,
+    ReplicateSums,
+    Scheme,
+    replicate_factors,
+    replicate_scheme,
+    replicate_totals,
+    scheme_of,
+)
 from perception.estimation.totals import CELL, Quantity, psu_totals, totals
+from perception.estimation.trends import WaveSample, wave_trends
 from perception.geography import Gazetteer, load_gazetteer, vintage_units
 from perception.intake.harmonise import responses
 from perception.intake.instrument import load_instrument
@@ -135,9 +149,57 @@ def test_a_replicate_without_weight_in_a_domain_leaves_it_without_an_error() -> 
     domains = pd.DataFrame({"indicator": ["y"], "level": ["all"], "unit_id": ["all"], "domain": ["all"]})
     scheme = Scheme(1.0, np.ones(2))
     empty = ReplicateSums(scheme, domains, np.array([[0.0, 3.0]]), np.array([[0.0, 1.0]]))
-    assert np.isnan(empty.variances(domains, [0.5])).all()
+    scores = empty.deviations(domains, [0.5])
+    assert np.isnan(scheme.spread(scores)).all()
     with pytest.raises(KeyError, match="without replicate sums"):
-        empty.variances(domains.assign(domain="sex=female"), [0.5])
+        empty.deviations(domains.assign(domain="sex=female"), [0.5])
+
+    # Nor has a difference from it; degrees of freedom are at most the replicates less one.
+    design = design_from_psus(pd.DataFrame({"variance_stratum": "a", "psu": list("123456")}))
+    both = SampledDomains(
+        pd.DataFrame({"estimate": [0.5, 0.2], "simple": 1.0}),
+        design,
+        np.hstack([scores, [[0.1], [-0.1]]]),
+        sparse.csc_array(np.ones((6, 2))),
+        scheme,
+    )
+    found = contrasts(both, [[1, -1], [0, 1]]).rows
+    assert found["variance"].isna().tolist() == [True, False]
+    assert found["variance"].iloc[1] == pytest.approx(0.02)
+    assert found["df"].tolist() == [1, 1]
+
+
+def test_gaps_with_jackknife_weights_are_those_of_r() -> None:
+    folder = ROOT / "tests/golden"
+    golden = pd.read_csv(folder / "replicate_gaps.csv")
+    frame = pd.read_csv(folder / "raking_sample.csv").rename(columns={"d": "weight"})
+    frame = frame.assign(wave="w", wealth=None)
+    weights, rscales = jackknife(frame)
+    by_replicate, answers = [], {}
+    for name in ("satisfied", "score"):
+        valid = frame[name].notna().to_numpy()
+        columns = {
+            f"{kind}_{number + 1}": weights[valid, number] * factor
+            for kind, factor in (("wx", 1.0), ("wy", frame.loc[valid, name].to_numpy(float)))
+            for number in range(weights.shape[1])
+        }
+        cells = frame.loc[valid, BACKGROUND_CELL].reset_index(drop=True)
+        by_replicate.append(pd.concat([cells.assign(indicator=name), pd.DataFrame(columns)], axis="columns"))
+        answers[name] = Quantity(~nw.col(name).is_null(), nw.col(name))
+    units = frame[["district_id", "province_id"]].drop_duplicates().assign(division_id=lambda f: f["district_id"])
+    psus = frame[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
+    gaps = subgroup_gaps(
+        totals(frame, answers, ["wave", *CELL]),
+        psus,
+        units,
+        replicate_totals=pd.concat(by_replicate),
+        scheme=Scheme(1.0, rscales),
+    )
+    shown = gaps[(gaps["gap"] == "sex") & gaps["level"].isin(["district", "all"])]
+    both = golden.merge(shown, on=["indicator", "unit_id"], suffixes=("", "_ours"), validate="1:1")
+    assert len(both) == len(golden) == 12
+    np.testing.assert_allclose(both["estimate_ours"], both["estimate"], rtol=1e-9)
+    np.testing.assert_allclose(both["se_ours"], both["se"], rtol=1e-9)
 
 
 # A wave that declares them
@@ -194,7 +256,10 @@ def test_a_jackknife_of_the_design_has_nearly_its_errors(
     psus = tidy[["stratum", "psu"]].drop_duplicates().rename(columns={"stratum": "variance_stratum"})
     design, dimensions = design_from_psus(psus), domain_dimensions(summed)
     cells = domain_cells(summed, units, dimensions)
-    scheme = replicate_scheme(wave.design.replicates, len(names))
+    factors = replicate_factors(wave, list(tidy))
+    assert contract_breaches(factors, "replicate_factors") == []
+    scheme = scheme_of(factors.sample(frac=1, random_state=1))
+    assert scheme.rscales.tolist() == replicate_scheme(wave.design.replicates, len(names)).rscales.tolist()
     kinds = {"satisfied": "share", "was_heard": "share"}
     replicates = replicate_sums(by_replicate, scheme, units, dimensions)
     ours = domain_estimates(cells, design, kinds, replicates=replicates)
@@ -216,9 +281,11 @@ def test_a_jackknife_of_the_design_has_nearly_its_errors(
     chosen = cells[
         (cells["indicator"] == "satisfied") & (cells["level"] == "all") & cells["domain"].str.startswith("sex=")
     ]
-    rows, covariance = domain_covariance(chosen, design, replicates=replicates)
-    matrix = difference_matrix(rows, [({"domain": "sex=female"}, {"domain": "sex=male"})])
-    gap = contrasts(rows["estimate"], covariance, matrix, 25).iloc[0]
+    sampled = sampled_domains(chosen, design, replicates=replicates)
+    matrix = difference_matrix(sampled.domains, [({"domain": "sex=female"}, {"domain": "sex=male"})])
+    gap = contrasts(sampled, matrix).rows.iloc[0]
+    covariance = domain_covariance(chosen, design, replicates=replicates)[1]
+    assert gap["variance"] == pytest.approx((matrix @ covariance @ matrix.T).item(), rel=1e-9)
     apart = {
         sex: (tidy.loc[own, "service"] == "good").to_numpy(float)
         @ tidy.loc[own, names].to_numpy(float)
@@ -227,7 +294,26 @@ def test_a_jackknife_of_the_design_has_nearly_its_errors(
         for own in [((tidy["sex"] == sex) & tidy["service"].notna()).to_numpy()]
     }
     difference = apart["female"] - apart["male"]
-    assert gap["se"] == pytest.approx(np.sqrt((scheme.rscales * (difference - difference.mean()) ** 2).sum()), rel=1e-9)
+    expected = (scheme.rscales * (difference - difference.mean()) ** 2).sum()
+    assert gap["variance"] == pytest.approx(expected, rel=1e-9)
+    assert gap["df"] == 25
+
+    # The table of gaps and the change between two such waves say the same.
+    gaps = subgroup_gaps(summed, psus, units, replicate_totals=by_replicate, scheme=scheme)
+    assert contract_breaches(gaps, "subgroup_gaps") == []
+    row = gaps.set_index(["indicator", "level", "gap"]).loc[("satisfied", "all", "sex")]
+    assert row["se"] == pytest.approx(np.sqrt(expected), rel=1e-9)
+    sample = WaveSample(
+        "w1", "2018", summed, psus.merge(tidy[["psu", "district_id"]].drop_duplicates()), pd.DataFrame()
+    )
+    sample = replace(sample, replicate_totals=by_replicate, scheme=scheme)
+    known = [("indicator", name, "same", None) for name in kinds] + [("background", "sex", "same", None)]
+    comparable = pd.DataFrame(known, columns=["kind", "name", "verdict", "reason"])
+    higher = pd.Series(True, index=list(kinds))
+    for shared, change_of_gap in ((False, 2 * expected), (True, 0.0)):
+        changes = wave_trends(sample, replace(sample, wave="w2"), gazetteer, comparable, higher, shared)
+        change = changes.set_index(["indicator", "level", "domain"]).loc[("satisfied", "all", "gap:sex")]
+        assert change["se"] == pytest.approx(np.sqrt(change_of_gap), rel=1e-9)
 
 
 def test_quantiles_take_their_error_from_the_replicates(with_replicates: Callable[..., tuple[Any, ...]]) -> None:
@@ -251,6 +337,7 @@ def test_a_wave_without_replicate_weights_has_no_totals(with_replicates: Callabl
     wave, instrument, file, _ = with_replicates()
     bare = wave.model_copy(update={"design": wave.design.model_copy(update={"replicates": None})})
     assert replicate_totals(file, bare, instrument).empty
+    assert scheme_of(replicate_factors(bare, ["weight"])) is None
     assert set(BACKGROUND_CELL) | {"stratum", "psu"} == set(CELL)
 
 

@@ -17,12 +17,12 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from perception.errors import InputError
+from perception.estimation.contrasts import contrasts, differences
 from perception.estimation.design import design_from_psus, design_psus
-from perception.estimation.domains import domain_cells, linearised
+from perception.estimation.domains import domain_cells, sampled_domains
 from perception.estimation.gaps import (
     GAPS,
     adjusted_p_values,
-    contrasts,
     gap_verdicts,
     group_pairs,
     indicator_gaps,
@@ -95,7 +95,7 @@ def test_gaps_and_their_errors_agree_with_a_respondent_level_computation(seed: i
 
 def test_the_error_of_a_gap_knows_that_weights_were_raked() -> None:
     sample = RakedSample()
-    pairs = indicator_gaps(linearised(sample.cells, sample.design, sample.calibrated()), sample.design)
+    pairs = indicator_gaps(sampled_domains(sample.cells, sample.design, sample.calibrated()))
     row = pairs.set_index(["indicator", "level", "gap"]).loc[("satisfied", "all", "sex")]
     frame = sample.frame[sample.frame["satisfied"].notna()]
     score = np.zeros(len(sample.frame))
@@ -120,10 +120,10 @@ def test_swapping_the_groups_turns_the_sign_and_nothing_else(seed: int) -> None:
     sample, _ = survey(seed, {"kp-swat": float(rng.uniform(0.2, 0.8)), "kp-kohat": 0.5})
     design = design_from_psus(sample.design_psus)
     units = vintage_units(load_gazetteer(RAW / "reference"), "2018")
-    domains = linearised(domain_cells(sample.psu_totals, units), design)
-    pairs = group_pairs(domains.domains)
+    sampled = sampled_domains(domain_cells(sample.psu_totals, units), design)
+    pairs, count = group_pairs(sampled.domains), len(sampled.domains)
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    one, other = contrasts(domains, design, first, second).rows, contrasts(domains, design, second, first).rows
+    one, other = (contrasts(sampled, differences(*rows, count)).rows for rows in ((first, second), (second, first)))
     np.testing.assert_array_equal(one["estimate"], -other["estimate"])
     pd.testing.assert_frame_equal(one.drop(columns="estimate"), other.drop(columns="estimate"))
 
@@ -244,16 +244,11 @@ def test_a_wave_has_not_changed_against_itself_where_psus_are_shared(gazetteer: 
     assert (rows["se"] == 0).all()
     assert set(rows["verdict"]) == {"cannot_tell"}
     apart = wave_trends(sample, again, gazetteer, declared(), BETTER_HIGH)
-    domains = linearised(
+    sampled = sampled_domains(
         domain_cells(sample.psu_totals, vintage_units(gazetteer, "2018")), design_from_psus(sample.design_psus)
     )
-    found = contrasts(
-        domains,
-        design_from_psus(sample.design_psus),
-        np.arange(len(domains.domains)),
-        np.full(len(domains.domains), -1),
-    )
-    expected = domains.domains.assign(double=np.sqrt(2 * found.rows["variance"]).to_numpy())
+    variance = sampled.design.covariance(sampled.scores).diagonal()
+    expected = sampled.domains[["level", "unit_id", "domain"]].assign(double=np.sqrt(2 * variance))
     both = apart.merge(expected, on=["level", "unit_id", "domain"])
     assert len(both) > 30
     np.testing.assert_allclose(both["se"], both["double"], rtol=1e-12)

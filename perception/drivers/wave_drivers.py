@@ -186,7 +186,8 @@ def _label(variable: str, instrument: Instrument) -> str:
 def indicator_values(indicator: Indicator, responses: pd.DataFrame) -> pd.Series:
     """The indicator of each respondent (0/1 or a number), null where there is no valid answer."""
     quantity = indicator_quantity(indicator)
-    values = nw.from_native(responses, eager_only=True).select(value=nw.when(quantity.valid).then(quantity.y))
+    value = nw.when(quantity.is_valid).then(quantity.y.cast(nw.Float64))
+    values = nw.from_native(responses, eager_only=True).select(value=value)
     return pd.Series(values["value"].to_numpy(), index=responses.index, dtype="float64")
 
 

@@ -78,10 +78,12 @@ def _matrices(
 ) -> dict[str, Matrix]:
     """Cells x indicators of each column; columns that are equal (sums of x and of 1 for a share) are one matrix."""
     values = {name: totals[name].to_numpy(float) for name in summed}
+    whole = {name: column.sum() for name, column in values.items()}  # unequal: not worth a comparison row by row
     place = cell * shape[1] + indicator
     made: dict[str, Matrix] = {}
     for name in summed:
-        twin = next((other for other in made if np.array_equal(values[other], values[name])), None)
+        alike = (other for other in made if whole[other] == whole[name])
+        twin = next((other for other in alike if np.array_equal(values[other], values[name])), None)
         if twin is not None:
             made[name] = made[twin]
         else:
@@ -145,7 +147,7 @@ def _variances(
     """Variance, PSUs with a case and strata with a case of each domain, from the sums by PSU and domain `own`."""
     wx = np.where(sums["n"] > 0, sums["sum_wx"], 1.0)
     ratio = sums["sum_wy"] / wx
-    scores = (own["sum_wy"] - ratio[place] * own["sum_wx"]) / wx[place]
+    scores = own["sum_wy"] - ratio[place] * own["sum_wx"]
     psu_factors, stratum_factors = design.factors
     stratum, count = design.stratum_codes[psu_row], len(place)
     pair, pairs_found = pd.factorize(stratum * len(wx) + place)
@@ -154,7 +156,7 @@ def _variances(
     columns, pair_columns = np.arange(count), np.arange(len(pairs_found))
     by_psu = sparse.csr_array((psu_factors[psu_row], (place, columns)), (len(wx), count))
     by_pair = sparse.csr_array((stratum_factors[pair_stratum], (pair_place, pair_columns)), (len(wx), len(pairs_found)))
-    variance = by_psu @ (scores * scores) - by_pair @ (to_pair @ scores) ** 2
+    variance = (by_psu @ (scores * scores) - by_pair @ (to_pair @ scores) ** 2) / wx**2
     cases = (own["n"] > 0).astype(float)
     psus = sparse.csr_array((np.ones(count), (place, columns)), by_psu.shape) @ cases
     strata = sparse.csr_array((np.ones(len(pairs_found)), (pair_place, pair_columns)), by_pair.shape) @ (

@@ -72,6 +72,17 @@ class Design:
         apart: NDArray[np.float64] = values - means[self.stratum_codes]
         return apart * np.sqrt(self.factors[0])[:, None]
 
+    def degrees_of_freedom(self, cases: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """PSUs with a case, and PSUs less strata with a case, of each column of `cases` (n_psus x k, sparse).
+
+        Source: Korn and Graubard 1998.
+        """
+        rows, columns = sparse.coo_array(cases).coords
+        count = cases.shape[1]
+        psus = np.bincount(columns, minlength=count)
+        strata = np.unique(self.stratum_codes[rows] * np.int64(count) + columns) % max(count, 1)
+        return psus, psus - np.bincount(strata, minlength=count)
+
     def _pieces(self, scores: Any) -> tuple[Any, Any, NDArray[np.float64], NDArray[np.float64]]:
         totals = sparse.csc_array(scores) if sparse.issparse(scores) else np.asarray(scores, dtype=np.float64)
         sizes = self.stratum_sizes.astype(float)

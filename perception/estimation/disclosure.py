@@ -1,6 +1,6 @@
 """Which counts of an indicator must be withheld so that none to be protected can be worked out from the others.
 
-Counts only: what is too uncertain to publish is `publication`'s business.
+Counts only: what is too uncertain to publish, and which published numbers give counts away, `publication` says.
 
 What an attacker is taken to know: the geography; who was asked and answered, so n of every cell, also of withheld ones
 (another indicator with the same universe gives it away); the count answering 1 in every published cell, exactly (in
@@ -35,6 +35,8 @@ Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 _Categories = frozenset[tuple[str, str]]
 _REMEDY = "Materialise the wave whole."
+HEADLINE_PRICE = 10
+"""How much dearer it is to withhold the number of everybody in an area than that of a group of as many respondents."""
 
 
 def domain_categories(domain: str) -> dict[str, str]:
@@ -49,9 +51,10 @@ def withheld_cells(
 
     `cells` has level, unit_id, domain, n and n_positive (persons) of one indicator of one wave, every district cell
     that has an answer among them; `units` gives division_id and province_id of each district_id. `sensitive` (to be
-    protected) and `unpublished` (withheld anyway, for their quality) have a value per cell. Returns a value per cell,
-    True for sensitive and complementary cells. Of possible complements those with few respondents are preferred. The
-    same input gives the same result. Raises InputError when the cells do not add up.
+    protected) and `unpublished` (withheld anyway, or tells nothing) have a value per cell. Returns a value per cell,
+    True for sensitive and complementary cells. Of possible complements those with few respondents are preferred, and
+    groups to everybody in an area. The same input gives the same result. Raises InputError when the cells do not add
+    up.
     """
     if not sensitive.any():
         return sensitive.copy()
@@ -83,17 +86,55 @@ def withheld_cells(
     return withheld
 
 
+def revealing_cells(cells: pd.DataFrame, units: pd.DataFrame, hidden: Flags, told: Flags) -> Flags:
+    """Which of the `told` cells must be withheld, or the count of a `hidden` one would be certain from the others.
+
+    Cells and units as for `withheld_cells`; `told` are published and give their counts away, the rest says nothing. A
+    cell inside a told one in which all answer alike is left out: only withholding that whole one, and what it has to
+    say of everybody in it, would hide that they answer alike too.
+    """
+    revealing = np.zeros(len(cells), bool)
+    counts, n = cells["n_positive"].to_numpy(np.int64), cells["n"].to_numpy(np.int64)
+    while True:
+        unanimous = told & ~revealing & ((counts == 0) | (counts == n))
+        open_cells = (hidden | revealing) & ~_inside(cells, units, unanimous)
+        more = withheld_cells(cells, units, open_cells, ~(told | open_cells), minimum=1) & told & ~revealing
+        revealing |= more
+        if not (more & unanimous).any():
+            return revealing
+
+
+def _inside(cells: pd.DataFrame, units: pd.DataFrame, wholes: Flags) -> Flags:
+    """Which cells are one of the `wholes` or a part of one."""
+    asked = set(cells.loc[(cells["level"] == "district").to_numpy(), "unit_id"])
+    places = units[units["district_id"].isin(asked)].assign(all="all")
+    members = {
+        (level, unit): set(group["district_id"])
+        for level, column in UNIT_COLUMNS.items()
+        for unit, group in places.groupby(column or "all")
+    }
+    areas = [members.get(key, set()) for key in zip(cells["level"], cells["unit_id"], strict=True)]
+    domains = [set(domain_categories(domain).items()) for domain in cells["domain"]]
+    inside = np.zeros(len(cells), bool)
+    for whole in np.flatnonzero(wholes):
+        inside |= [
+            area <= areas[whole] and domains[whole] <= domain for area, domain in zip(areas, domains, strict=True)
+        ]
+    return inside
+
+
 @dataclass(frozen=True)
 class _Table:
     """Cells as sums of atoms, an atom being a district by categories, of which some may be unknown.
 
-    n, count (persons answering 1) and unit (a number per area) of each cell, atom_n and atom_count of each atom;
-    membership is cells x atoms (0/1). links x atoms = 0 says that two ways to split the persons of a district (by sex
-    and area, by age) agree.
+    n, count (persons answering 1), price of withholding and unit (a number per area) of each cell, atom_n and
+    atom_count of each atom; membership is cells x atoms (0/1). links x atoms = 0 says that two ways to split the
+    persons of a district (by sex and area, by age) agree.
     """
 
     n: Counts
     count: Counts
+    price: Counts
     unit: NDArray[np.intp]
     atom_n: Counts
     atom_count: Counts
@@ -156,7 +197,8 @@ def _table(cells: pd.DataFrame, units: pd.DataFrame) -> _Table:
     )
     links = membership[[row for row, _ in other_splits]] - again
     areas = np.asarray(cells.groupby(["level", "unit_id"]).ngroup(), np.intp)
-    return _Table(counts[:, 0], counts[:, 1], areas, size[:, 0], size[:, 1], membership, links)
+    price = counts[:, 0] * np.where(cells["domain"] == "all", HEADLINE_PRICE, 1)
+    return _Table(counts[:, 0], counts[:, 1], price, areas, size[:, 0], size[:, 1], membership, links)
 
 
 def _parts(categories: _Categories, kinds: list[frozenset[str]]) -> set[_Categories]:
@@ -256,7 +298,7 @@ def _missing_amount(table: _Table, moves: Counts, cell: int, room: int, upwards:
 
 
 def _cheapest_move(table: _Table, hidden: Flags, cell: int, amount: int) -> Counts:
-    """The move of `cell` by `amount` that costs least: a published cell costs its n for every person it moves by."""
+    """The move of `cell` by `amount` that costs least: a published cell costs its price for every person moved."""
     open_cells = np.flatnonzero(~hidden)
     published, count = table.membership[open_cells], len(open_cells)
     one = sparse.eye_array(count)
@@ -269,6 +311,6 @@ def _cheapest_move(table: _Table, hidden: Flags, cell: int, amount: int) -> Coun
     )
     ends = np.zeros(fixed.shape[0])
     ends[-1] = amount
-    prices = table.n[open_cells] / max(table.n.mean(), 1.0)
+    prices = table.price[open_cells] / max(table.n.mean(), 1.0)
     cost = np.concatenate([np.zeros(len(table.atom_n)), prices, prices])
     return _move(table, cost, LinearConstraint(fixed, ends, ends), count)

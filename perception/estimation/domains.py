@@ -248,31 +248,55 @@ def domain_covariance(
 
 
 @dataclass(frozen=True)
-class Linearised:
-    """Ratio estimates of k domains and what combinations of them need.
+class SampledDomains:
+    """Ratio estimates of k domains and what the errors of any combination of them need.
 
-    `domains` has indicator, level, unit_id, domain, estimate, n, whether all answers agree (`agree`) and the variance
-    under simple random sampling (`simple`); `scores` are the PSU totals of the linearised variable and `cases` says
-    which PSUs have a valid answer (both n_psus x k).
+    `domains` has indicator, level, unit_id, domain, the sums, estimate, whether all answers agree (`agree`) and the
+    variance under simple random sampling (`simple`). `scores` (rows x k) add up in combinations: PSU totals of the
+    linearised variable (rows as `Design.psus`), or how far each replicate's estimates are from their centre where the
+    producer's `scheme` is given. `cases` says which PSUs have a valid answer (n_psus x k).
     """
 
     domains: pd.DataFrame
+    design: Design
     scores: Any
     cases: Any
+    scheme: Scheme | None = None
+
+    def variances(self, scores: Any) -> NDArray[np.float64]:
+        """Variances (m) of combinations of the domains, from the combinations of their scores (rows x m)."""
+        return self.design.variances(scores) if self.scheme is None else self.scheme.spread(scores)
+
+    def degrees_of_freedom(self, cases: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """PSUs with `cases` (n_psus x m) and degrees of freedom: with replicates at most their number less one."""
+        psus, df = self.design.degrees_of_freedom(cases)
+        return psus, df if self.scheme is None else np.minimum(df, self.scheme.count - 1)
 
 
-def linearised(cells: pd.DataFrame, design: Design, calibrated: CalibratedCells | None = None) -> Linearised:
-    """The `Linearised` domains of `cells` that have a valid answer."""
-    sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
+def sampled_domains(
+    cells: pd.DataFrame,
+    design: Design,
+    calibrated: CalibratedCells | None = None,
+    replicates: ReplicateSums | None = None,
+) -> SampledDomains:
+    """The domains of `cells` that have a valid answer; their errors are those of `replicates` where they are given.
+
+    Sources: Woodruff 1971 (linearisation), Deville and Särndal 1992 (calibration).
+    """
+    number, keys = _domain_numbers(cells)
+    answered = np.bincount(number, cells["n"].to_numpy(float), len(keys)) > 0
+    sums, numbered = _domain_sums(cells[answered[number]], design)
     wx = sums["sum_wx"].to_numpy(float)
     estimate = sums["sum_wy"].to_numpy(float) / wx
-    scores = _scores(sums, numbered, design, calibrated, estimate, wx)
-    places = (numbered["psu_row"].to_numpy(), numbered["domain_number"].to_numpy())
-    cases = sparse.csc_array((np.ones(len(numbered)), places), shape=(len(design.psus), len(sums)))
     spread = _spread(sums, estimate)
     facts = {"estimate": estimate, "agree": _agree(spread, estimate), "simple": spread / sums["n"].to_numpy(float)}
-    frame = sums[[*_DOMAIN_KEY, "n"]].assign(**facts)
-    return Linearised(frame.reset_index(drop=True), scores, cases)
+    if replicates is None:
+        scores, scheme = _scores(sums, numbered, design, calibrated, estimate, wx), None
+    else:
+        scores, scheme = replicates.deviations(sums[_DOMAIN_KEY], estimate), replicates.scheme
+    own = numbered.loc[numbered["n"] > 0, ["psu_row", "domain_number"]].to_numpy().T
+    cases = sparse.csc_array((np.ones(own.shape[1]), tuple(own)), shape=(len(design.psus), len(sums)))
+    return SampledDomains(sums.assign(**facts), design, scores, cases, scheme)
 
 
 def _spread(sums: pd.DataFrame, estimate: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -311,27 +335,14 @@ def domain_estimates(
     level (over Kish's deff where no unit has one). Sources: Woodruff 1971 (linearisation), Deville and Särndal 1992
     (calibration), Korn and Graubard 1998 (df, intervals), Kish 1965 (deff).
     """
-    sums, numbered = _domain_sums(cells[cells["n"] > 0], design)
-    wx = sums["sum_wx"].to_numpy(float)
-    estimate = sums["sum_wy"].to_numpy(float) / wx
-    if replicates is None:
-        variance = design.variances(_scores(sums, numbered, design, calibrated, estimate, wx))
-    else:
-        variance = replicates.variances(sums[_DOMAIN_KEY], estimate)
-
-    domain, strata = numbered["domain_number"].to_numpy(), design.stratum_codes[numbered["psu_row"]]
-    psus = np.bincount(domain, minlength=len(sums))
-    pairs = pd.unique(domain * len(design.stratum_sizes) + strata)
-    df = psus - np.bincount(pairs // len(design.stratum_sizes), minlength=len(sums))
-    if replicates is not None:
-        df = np.minimum(df, replicates.scheme.count - 1)
-
-    sums = sums.assign(variance=variance, psus=psus, df=df).join(_nonresponse(cells), on=_DOMAIN_KEY)
-    return _statistics(sums, kinds)
+    sampled = sampled_domains(cells, design, calibrated, replicates)
+    psus, df = sampled.degrees_of_freedom(sampled.cases)
+    return _statistics(sampled.domains.assign(variance=sampled.variances(sampled.scores), psus=psus, df=df), kinds)
 
 
 def _statistics(sums: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """Estimates with everything said of them, from the sums of each domain, its variance, psus, df and non-response."""
+    """Estimates with everything said of them, from the sums of each domain, its variance, psus and df."""
+    asked = sums[["n", "n_dont_know", "n_refused"]].sum(axis=1)
     n, w, wx, variance = (sums[name].to_numpy(float) for name in ("n", "sum_w", "sum_wx", "variance"))
     df, estimate = sums["df"].to_numpy(), sums["sum_wy"].to_numpy(float) / wx
     spread = _spread(sums, estimate)
@@ -351,8 +362,8 @@ def _statistics(sums: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         deff=deff,
         kish=n * sums["sum_w2"].to_numpy() / w**2,
         weight_sum=w,
-        dont_know_share=sums["dont_know_share"],
-        refused_share=sums["refused_share"],
+        dont_know_share=sums["n_dont_know"] / asked,
+        refused_share=sums["n_refused"] / asked,
     )
     # Where not one cell of the indicator varies there is no pooled deff either; unequal weights still cost something.
     frame["n_eff"] = n / frame["deff"].fillna(_pooled_deff(frame)).fillna(frame["kish"]).to_numpy()
@@ -371,13 +382,6 @@ def _pooled_deff(frame: pd.DataFrame) -> pd.Series:
     sizes = capped.groupby(["indicator", "level"])[["n", "n_eff"]].sum()
     pooled = (sizes["n"] / sizes["n_eff"]).astype("float64").rename("pooled")
     return frame.join(pooled, on=["indicator", "level"])["pooled"]
-
-
-def _nonresponse(cells: pd.DataFrame) -> pd.DataFrame:
-    number, keys = _domain_numbers(cells)
-    counts = _summed(number, cells[["n", "n_dont_know", "n_refused"]].to_numpy(float), len(keys))
-    shares = counts[:, 1:] / counts.sum(axis=1, keepdims=True)
-    return pd.DataFrame(shares, pd.MultiIndex.from_frame(keys), ["dont_know_share", "refused_share"])
 
 
 def district_estimates(
@@ -402,14 +406,13 @@ def district_estimates(
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
     design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
     raked = calibration_totals is not None and len(calibration_totals) > 0
-    answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
+    answers = totals.groupby("indicator")["n"].sum()
+    answered = totals if (answers > 0).all() else totals[totals["indicator"].isin(answers.index[answers > 0])]
     if answered.empty:
         return conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
     if not raked and scheme is None:
         sums = all_domains(answered, units, design, dimensions, UNIT_COLUMNS, _SUMMED)
-        asked = sums[["n", "n_dont_know", "n_refused"]].sum(axis=1)
-        reasons = {"dont_know_share": sums["n_dont_know"] / asked, "refused_share": sums["n_refused"] / asked}
-        table = _statistics(sums.assign(**reasons), kinds)
+        table = _statistics(sums, kinds)
         table.insert(0, "wave", totals["wave"].iloc[0])
         return conform(table.sort_values(_DOMAIN_KEY), "district_estimates")
     calibrated = None

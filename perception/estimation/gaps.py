@@ -1,30 +1,29 @@
 """Gaps between groups of a unit's people (women and men, rural and urban, poorest and richest) with their uncertainty.
 
-Both groups come from the same PSUs, so a gap's variance is that of the difference of their linearised scores. Nothing
-is withheld here: that is `publication`.
+Both groups come from the same PSUs, so a gap's variance is that of the difference of their scores. Nothing is withheld
+here: that is `publication`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import sparse, special, stats
 
-from perception.estimation.design import Design, design_from_psus
+from perception.estimation.contrasts import contrasts, differences, significance
+from perception.estimation.design import design_from_psus
 from perception.estimation.domains import (
     CalibratedCells,
-    Linearised,
+    SampledDomains,
     calibrated_cells,
     domain_cells,
     domain_dimensions,
-    linearised,
+    replicate_sums,
+    sampled_domains,
 )
-from perception.estimation.intervals import t_interval
+from perception.estimation.indices import Weights, index_domains
+from perception.estimation.replicates import Scheme
 from perception.intake.declarations import BACKGROUND
 from perception.schemas import TABLES, conform
 
@@ -36,19 +35,13 @@ GAPS = {
 """Each gap and its two domains: the first less the second."""
 
 FALSE_DISCOVERY_RATE = 0.05
+ROWS_TOGETHER = 60_000
+"""PSU totals of indicators estimated in one go: enough that few calls are made, few enough to bound memory."""
 _UNIT = ["indicator", "level", "unit_id"]
 
 
-@dataclass(frozen=True)
-class Contrasts:
-    """Linear combinations of domain estimates: `rows` with estimate, variance, psus and df; `scores` is n_psus x m."""
-
-    rows: pd.DataFrame
-    scores: Any
-
-
 def group_pairs(domains: pd.DataFrame) -> pd.DataFrame:
-    """The gaps that `domains` (of `Linearised`) can make: indicator, level, unit_id, gap, and rows of both groups.
+    """The gaps that `domains` (of `SampledDomains`) can make: indicator, level, unit_id, gap, and rows of both groups.
 
     Columns `first` and `second` are row numbers, n_first and n_second valid answers; `agree` says that neither group
     varies.
@@ -67,62 +60,15 @@ def group_pairs(domains: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(pairs, ignore_index=True)
 
 
-def contrasts(domains: Linearised, design: Design, first: NDArray[np.intp], second: NDArray[np.intp]) -> Contrasts:
-    """Differences of the domains in rows `first` and `second`; a `second` below 0 leaves the first as it is.
-
-    df is PSUs less strata among PSUs with a valid answer in either (Korn and Graubard 1998).
-    """
-    count = len(first)
-    columns = np.arange(count)
-    minus = np.flatnonzero(second >= 0)
-    signs = np.concatenate([np.ones(count), -np.ones(len(minus))])
-    places = (np.concatenate([first, second[minus]]), np.concatenate([columns, minus]))
-    combine = sparse.csc_array((signs, places), shape=(len(domains.domains), count))
-    scores = domains.scores @ combine
-    psus, df = degrees_of_freedom(design, domains.cases @ abs(combine))
-    estimate = combine.T @ domains.domains["estimate"].to_numpy(float)
-    variance, simple = design.variances(scores), abs(combine).T @ domains.domains["simple"].to_numpy(float)
-    # PSUs that agree leave rounding behind, which must not pass for certainty.
-    variance = np.where(variance > 1e-20 * simple, variance, 0.0)
-    rows = pd.DataFrame({"estimate": estimate, "variance": variance, "psus": psus, "df": df})
-    return Contrasts(rows, scores)
-
-
-def degrees_of_freedom(design: Design, cases: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """PSUs with a case, and PSUs less strata with a case, of each column of `cases` (n_psus x m, sparse)."""
-    rows, columns = sparse.coo_array(cases).coords
-    psus = np.bincount(columns, minlength=cases.shape[1])
-    strata = np.unique(design.stratum_codes[rows] * np.int64(cases.shape[1]) + columns) % max(cases.shape[1], 1)
-    return psus, psus - np.bincount(strata, minlength=cases.shape[1])
-
-
-def tested(
-    difference: NDArray[np.float64], variance: NDArray[np.float64], df: NDArray[np.float64], unknown: NDArray[np.bool_]
-) -> pd.DataFrame:
-    """Columns se, low, high (95 % t interval) and p_value (of no difference) of differences.
-
-    All are null without a degree of freedom and where the variance is `unknown`; p_value also where the variance is 0,
-    for the sample then says nothing about chance.
-    """
-    degrees = np.where((df >= 1) & ~unknown, df, np.nan)
-    se = np.where(np.isnan(degrees), np.nan, np.sqrt(variance))
-    low, high = t_interval(difference, se, degrees)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = 2 * special.stdtr(degrees, -np.abs(np.where(se > 0, difference / se, np.nan)))
-    return pd.DataFrame({"se": se, "low": low, "high": high, "p_value": p_value})
-
-
 def adjusted_p_values(p_values: pd.Series, family: Sequence[pd.Series]) -> pd.Series:
     """p-values adjusted for the false discovery rate within each family (Benjamini and Hochberg 1995); null stays."""
-
-    def adjust(known: pd.Series) -> Any:
-        return stats.false_discovery_control(known.to_numpy(float))
-
-    known = p_values.dropna()
+    known = p_values.dropna().astype(float).sort_values(ascending=False)
     if known.empty:
         return pd.Series(np.nan, index=p_values.index)
-    groups = [names.loc[known.index] for names in family]
-    return known.groupby(groups).transform(adjust).reindex(p_values.index)
+    families = known.groupby([names.loc[known.index] for names in family]).ngroup()
+    size = families.groupby(families).transform("size")
+    place = size - families.groupby(families).cumcount()
+    return (known / (place / size)).groupby(families).cummin().clip(upper=1.0).reindex(p_values.index)
 
 
 def gap_verdicts(gaps: pd.DataFrame) -> pd.DataFrame:
@@ -134,15 +80,23 @@ def gap_verdicts(gaps: pd.DataFrame) -> pd.DataFrame:
     return gaps.assign(q_value=q_value, verdict=np.where(clear, sign, "cannot_tell"))
 
 
-def indicator_gaps(domains: Linearised, design: Design) -> pd.DataFrame:
+def indicator_gaps(sampled: SampledDomains) -> pd.DataFrame:
     """The gaps of one or more indicators, before adjusting for how many they are; df as in `contrasts`."""
-    pairs = group_pairs(domains.domains)
-    found = contrasts(domains, design, pairs["first"].to_numpy(np.intp), pairs["second"].to_numpy(np.intp)).rows
+    pairs = group_pairs(sampled.domains)
+    first, second = (pairs[name].to_numpy(np.intp) for name in ("first", "second"))
+    found = contrasts(sampled, differences(first, second, len(sampled.domains))).rows
     estimate, variance, df = (found[name].to_numpy(float) for name in ("estimate", "variance", "df"))
-    numbers = tested(estimate, variance, df, unknown=pairs["agree"].to_numpy(bool) | (variance == 0))
+    numbers = significance(estimate, variance, df, unknown=pairs["agree"].to_numpy(bool) | ~(variance > 0))
     return pd.concat(
         [pairs[[*_UNIT, "gap", "n_first", "n_second"]], found[["estimate", "psus", "df"]], numbers], axis=1
     )
+
+
+def indicators_together(totals: pd.DataFrame) -> Iterator[list[str]]:
+    """The indicators of PSU totals, in groups of as many as bring `ROWS_TOGETHER` rows, or of one that has more."""
+    rows = totals.groupby("indicator", observed=True).size()
+    for _, group in rows.groupby((rows.cumsum() - 1) // ROWS_TOGETHER):
+        yield [str(name) for name in group.index]
 
 
 def subgroup_gaps(
@@ -151,12 +105,16 @@ def subgroup_gaps(
     units: pd.DataFrame,
     calibration_totals: pd.DataFrame | None = None,
     rake: Sequence[Sequence[str]] = (),
+    replicate_totals: pd.DataFrame | None = None,
+    scheme: Scheme | None = None,
+    indices: Mapping[str, Weights] | None = None,
 ) -> pd.DataFrame:
-    """Table `subgroup_gaps` of one wave, from `psu_totals`, `design_psus` and its districts.
+    """Table `subgroup_gaps` of one wave, from `psu_totals`, `design_psus`, its districts and the weights of `indices`.
 
-    Weights that were raked come with the wave's `calibration_totals` and the margins `rake`. Estimates and standard
-    errors are in the indicator's unit (proportion for a share). Source: linearised difference of two domain ratios
-    (Woodruff 1971), with their covariance.
+    Weights that were raked come with the wave's `calibration_totals` and the margins `rake`, replicate weights with its
+    `replicate_totals` and the `scheme` of their variance: standard errors are then theirs. Estimates and standard
+    errors are in the indicator's unit (proportion for a share). Sources: linearised difference of two domain ratios
+    (Woodruff 1971), with their covariance; or the spread of the replicates' differences (Wolter 2007).
     """
     design, dimensions = design_from_psus(design_psus), domain_dimensions(totals)
     calibrated: CalibratedCells | None = None
@@ -164,11 +122,19 @@ def subgroup_gaps(
         calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
     grouped = [dimension for dimension in dimensions if len(dimension) == 1 and dimension[0] in GAPS]
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
-    found = [
-        indicator_gaps(linearised(domain_cells(part, units, grouped), design, calibrated), design)
-        for _, part in answered.groupby("indicator")
-        if grouped
-    ]
+
+    def sampled(names: Sequence[str]) -> SampledDomains:
+        cells, replicates = domain_cells(answered[answered["indicator"].isin(names)], units, grouped), None
+        if replicate_totals is not None and scheme is not None:
+            own = replicate_totals[replicate_totals["indicator"].isin(names)]
+            replicates = replicate_sums(own, scheme, units, grouped)
+        return sampled_domains(cells, design, calibrated, replicates)
+
+    found = []
+    if grouped and len(answered):
+        found = [indicator_gaps(sampled(names)) for names in indicators_together(answered)]
+        for name, weights in (indices or {}).items():
+            found.append(indicator_gaps(index_domains(sampled(list(weights)), name, weights)[0]))
     if not found:
         return conform(pd.DataFrame(columns=TABLES["subgroup_gaps"].names), "subgroup_gaps")
     gaps = pd.concat(found, ignore_index=True)

@@ -7,66 +7,66 @@ the weighted sum of their linearised scores. How an area's rank depends on the w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 
 from perception.estimation.design import design_from_psus
 from perception.estimation.domains import (
     Dimensions,
-    Linearised,
+    SampledDomains,
     calibrated_cells,
     domain_cells,
     domain_dimensions,
-    linearised,
     replicate_sums,
+    sampled_domains,
 )
 from perception.estimation.intervals import korn_graubard_interval, logit_interval
 from perception.estimation.replicates import Scheme
 from perception.schemas import TABLES, conform
 
+Weights = Mapping[str, float]
 _PLACE = ["level", "unit_id", "domain"]
 _KEY = ["indicator", *_PLACE]
 _FEWEST = ["n", "psus", "df", "n_eff"]
 _AVERAGED = ["estimate", "weight_sum", "dont_know_share", "refused_share"]
 
 
-def combined(domains: Linearised, name: str, weights: Mapping[str, float]) -> tuple[Linearised, sparse.csc_array]:
-    """The index `name` in every place that has an estimate of each indicator in `weights` (which sum to 1).
+def index_domains(sampled: SampledDomains, name: str, weights: Weights) -> tuple[SampledDomains, Any]:
+    """The index `name` in every place where each indicator in `weights` (which sum to 1) has an estimate.
 
-    Returns the index's domains, and the matrix (k x m) that combines the k of its indicators into them. n is that of
-    the indicator with fewest, and `agree` says that no indicator varies.
+    Returns its domains, and the matrix (k x m, sparse) that combines the k of `sampled` into them. n is that of the
+    indicator with fewest, and `agree` says that no indicator varies.
     """
-    frame = domains.domains
+    frame = sampled.domains
     weight = frame["indicator"].map(dict(weights)).fillna(0.0).to_numpy(float)
     part = np.flatnonzero(weight > 0)
     number, places = pd.MultiIndex.from_frame(frame[_PLACE].iloc[part].astype("str")).factorize()
     complete = np.bincount(number, minlength=len(places)) == len(weights)
-    column = np.cumsum(complete) - 1
     inside = complete[number]
-    rows, columns = part[inside], column[number[inside]]
+    rows, columns = part[inside], (np.cumsum(complete) - 1)[number[inside]]
     combine = sparse.csc_array((weight[rows], (rows, columns)), shape=(len(frame), int(complete.sum())))
     parts = frame.iloc[rows].groupby(columns)
-    facts = (
+    domains = (
         places[complete]
         .to_frame(index=False, name=_PLACE)
         .assign(
             indicator=name,
-            estimate=combine.T @ frame["estimate"].to_numpy(float),
             n=parts["n"].min().to_numpy(),
+            estimate=combine.T @ frame["estimate"].to_numpy(float),
             agree=parts["agree"].all().to_numpy(),
             simple=combine.power(2).T @ frame["simple"].to_numpy(float),
         )
     )
-    found = facts[["indicator", *_PLACE, "n", "estimate", "agree", "simple"]]
-    return Linearised(found, domains.scores @ combine, domains.cases @ (combine > 0).astype(float)), combine
+    cases = sampled.cases @ (combine > 0).astype(float)
+    return SampledDomains(domains, sampled.design, sampled.scores @ combine, cases, sampled.scheme), combine
 
 
 def index_estimates(
     estimates: pd.DataFrame,
-    indices: Mapping[str, Mapping[str, float]],
+    indices: Mapping[str, Weights],
     totals: pd.DataFrame,
     design_psus: pd.DataFrame,
     units: pd.DataFrame,
@@ -90,19 +90,16 @@ def index_estimates(
     tables = [pd.DataFrame(columns=TABLES["district_estimates"].names)]
     for name, weights in indices.items():
         own = totals[totals["indicator"].isin(list(weights))]
-        domains = linearised(domain_cells(own, units, dimensions), design, calibrated)
-        index, combine = combined(domains, name, weights)
+        replicates = None
+        if replicate_totals is not None and scheme is not None:
+            parts = replicate_totals[replicate_totals["indicator"].isin(list(weights))]
+            replicates = replicate_sums(parts, scheme, units, dimensions)
+        sampled = sampled_domains(domain_cells(own, units, dimensions), design, calibrated, replicates)
+        index, combine = index_domains(sampled, name, weights)
         if index.domains.empty:
             continue
-        variance = design.variances(index.scores)
-        if replicate_totals is not None and scheme is not None:
-            sums = replicate_sums(
-                replicate_totals[replicate_totals["indicator"].isin(list(weights))], scheme, units, dimensions
-            )
-            thetas = sums.ratios(domains.domains) @ combine
-            variance = scheme.variances(thetas, index.domains["estimate"])
         facts = (
-            domains.domains[_KEY]
+            sampled.domains[_KEY]
             .astype("str")
             .merge(
                 estimates[[*_KEY, *_FEWEST, "kish", *_AVERAGED]].astype(dict.fromkeys(_KEY, "str")),
@@ -111,14 +108,12 @@ def index_estimates(
                 validate="1:1",
             )
         )
-        tables.append(_rows(index, combine, facts, variance).assign(wave=estimates["wave"].iloc[0]))
+        tables.append(_rows(index, combine, facts).assign(wave=estimates["wave"].iloc[0]))
     return conform(pd.concat([table for table in tables if len(table)] or tables), "district_estimates")
 
 
-def _rows(
-    index: Linearised, combine: sparse.csc_array, facts: pd.DataFrame, variance: NDArray[np.float64]
-) -> pd.DataFrame:
-    """The statistics of an index from `facts` of its indicators (a row each) and its own variance."""
+def _rows(index: SampledDomains, combine: Any, facts: pd.DataFrame) -> pd.DataFrame:
+    """The statistics of an index from `facts` of its indicators (a row each)."""
     coordinates = sparse.coo_array(combine)
     row, column = coordinates.coords
     parts = facts.iloc[row].astype(dict.fromkeys([*_FEWEST, "kish"], "float64")).groupby(column)
@@ -126,7 +121,7 @@ def _rows(
     frame = index.domains[["indicator", *_PLACE]].assign(**parts[_FEWEST].min(), kish=parts["kish"].max(), **averaged)
     n, n_eff, df, estimate = (frame[name].to_numpy(float) for name in ("n", "n_eff", "df", "estimate"))
     agree = index.domains["agree"].to_numpy(bool)
-    se = np.where(df < 1, np.nan, np.where(agree, 0.0, np.sqrt(variance)))
+    se = np.where(df < 1, np.nan, np.where(agree, 0.0, np.sqrt(index.variances(index.scores))))
     degrees = np.where(df < 1, np.nan, df)
     with np.errstate(divide="ignore", invalid="ignore"):
         varied, alike = logit_interval(estimate, se, degrees), korn_graubard_interval(estimate, n, n_eff, degrees)

@@ -13,9 +13,15 @@ FEW_EXPECTED = 10.0
 """Below this many effective yes (or no) answers a share's interval is Korn-Graubard's instead of the logit one."""
 
 
+def t_quantile(df: Numbers, probability: float) -> Numbers:
+    """Quantile of Student's t distribution, worked out once for each of the few df that many rows share."""
+    place, found = pd.factorize(np.ravel(df), use_na_sentinel=False)
+    return np.asarray(special.stdtrit(found, probability), dtype=np.float64)[place].reshape(np.shape(df))
+
+
 def t_interval(estimate: Numbers, se: Numbers, df: Numbers, confidence: float = CONFIDENCE) -> tuple[Numbers, Numbers]:
     """Estimate plus and minus the t quantile times the standard error."""
-    half = special.stdtrit(df, 0.5 + confidence / 2) * se
+    half = t_quantile(df, 0.5 + confidence / 2) * se
     return estimate - half, estimate + half
 
 
@@ -35,7 +41,7 @@ def korn_graubard_interval(
     `n_eff` is n / deff; the size that enters is p (1 - p) / V, which is n_eff (n - 1) / n.
     """
     tail = (1 - confidence) / 2
-    ratio = special.stdtrit(n - 1, 1 - tail) / special.stdtrit(df, 1 - tail)
+    ratio = t_quantile(n - 1, 1 - tail) / t_quantile(df, 1 - tail)
     size = n_eff * (n - 1) / n * ratio**2
     yes, no = size * share, size * (1 - share)
     with np.errstate(invalid="ignore"):

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from perception.errors import InputError, Problem
-from perception.estimation.disclosure import domain_categories, withheld_cells
+from perception.estimation.disclosure import Flags, domain_categories, revealing_cells, withheld_cells
 from perception.estimation.gaps import GAPS, gap_verdicts
 from perception.estimation.trends import GAP_PREFIX, trend_verdicts
 from perception.intake.describe import index_weights
@@ -31,6 +30,7 @@ QUALITY_REASONS = {
     "no_degrees_of_freedom": "the sample gives no measure of uncertainty",
     "wide_interval": "too uncertain",
     "high_cv": "too uncertain",
+    "reveals_withheld": "a number too uncertain to publish could be worked out from it",
 }
 CAUTION_REASONS = {
     "small_sample": "small sample",
@@ -77,7 +77,7 @@ def published_estimates(
     """Table `published_estimates` from `district_estimates`, `indicators` and `small_area_estimates` of any waves.
 
     `units` gives wave, district_id, division_id and province_id of every district of a wave. It is needed where a
-    sensitive indicator has cells to protect; an InputError says so.
+    sensitive indicator has cells to protect, or weights are equal; an InputError says so.
 
     Of the direct estimates n_eff is capped at n. A small-area estimate stands beside the direct one as a row of method
     `small_area` (level district, domain `all`), judged by its own interval, also where the direct one is too uncertain;
@@ -89,6 +89,8 @@ def published_estimates(
     direct["n_eff"] = direct["n_eff"].clip(upper=direct["n"].astype(float))
     unreliable = unreliable_estimates(direct, rules)
     held = withheld_for_disclosure(direct, units, rules, (unreliable != "").to_numpy())
+    hidden = ((unreliable != "") | (held != "")).to_numpy()
+    unreliable = unreliable.mask(revealing_estimates(direct, units, hidden), "reveals_withheld")
     unreliable = _with_parts(direct, unreliable, (held != "") | (unreliable != ""), indicators)
     direct = _judged(direct.assign(method="direct"), held, unreliable, doubtful_estimates(direct, rules))
 
@@ -154,7 +156,7 @@ def doubtful_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Seri
 
 
 def withheld_for_disclosure(
-    direct: pd.DataFrame, units: pd.DataFrame | None, rules: PublicationRules, unpublished: NDArray[np.bool_]
+    direct: pd.DataFrame, units: pd.DataFrame | None, rules: PublicationRules, unpublished: Flags
 ) -> pd.Series:
     """The disclosure code for which each direct estimate is suppressed; empty where there is none.
 
@@ -178,6 +180,29 @@ def withheld_for_disclosure(
             hidden = withheld_cells(cells, own, protected[rows], unpublished[rows], rules.minimum_persons)
             reason.iloc[rows[hidden]] = "few_persons"
     return reason.mask(below, "below_minimum_level")
+
+
+def revealing_estimates(direct: pd.DataFrame, units: pd.DataFrame | None, hidden: Flags) -> Flags:
+    """Which of the other direct estimates must go with the `hidden` ones, so that none of these can be recomputed.
+
+    One value per row. Shares and means add up to those of larger cells as soon as the weights in them are known, and
+    equal weights are known to everybody. A published share p then gives its count away: n p lies within
+    n sqrt(kish - 1) / 2 of it (Cauchy-Schwarz), so that n^2 (kish - 1) < 1 leaves a single whole number. Where weights
+    differ nothing is withheld. A quantile is no sum and tells nothing.
+    """
+    n, kish = direct["n"].to_numpy(float), direct["kish"].to_numpy(float)
+    told = ~hidden & direct["kind"].isin(["share", "mean"]).to_numpy() & (n**2 * (kish - 1) < 1)
+    revealing = np.zeros(len(direct), bool)
+    for (wave, indicator), group in direct.groupby(["wave", "indicator"], sort=False):
+        rows = direct.index.get_indexer(group.index)
+        if told[rows].any() and hidden[rows].any():
+            cells = group[[*_CELL[2:], "n", "n_positive"]]
+            if (group["kind"] == "mean").any():
+                # The sum of a number has no ends that are known: as a count of n in 2 n it may move either way.
+                cells = cells.assign(n=2 * cells["n"], n_positive=cells["n"])
+            own = _units_of(str(wave), str(indicator), units)
+            revealing[rows] = revealing_cells(cells, own, hidden[rows], told[rows])
+    return revealing
 
 
 def withheld(published: pd.DataFrame) -> pd.DataFrame:
@@ -336,7 +361,7 @@ def _of_published_models(rows: pd.DataFrame, indicators: pd.DataFrame, rules: Pu
     return known[enough & ~known["sensitive"].astype(bool)]
 
 
-def _is_sensitive(rows: pd.DataFrame, indicators: pd.DataFrame) -> NDArray[np.bool_]:
+def _is_sensitive(rows: pd.DataFrame, indicators: pd.DataFrame) -> Flags:
     """Whether the driver of each row is a sensitive indicator."""
     sensitive = indicators.loc[indicators["sensitive"].astype(bool), ["wave", "indicator"]]
     return np.asarray(pd.MultiIndex.from_frame(rows[["wave", "driver"]]).isin(pd.MultiIndex.from_frame(sensitive)))
@@ -412,8 +437,10 @@ def _with_quality(
     worst = found.groupby("row")["rank"].max().reindex(frame.index)
     decisive = found[(found["rank"] == found["row"].map(worst)) & found["reason"].notna()]
     decisive = decisive[["row", "reason"]].drop_duplicates()
-    codes = decisive.assign(reason=decisive["reason"].str.split(";")).explode("reason")[["row", "reason"]]
-    reasons = codes.drop_duplicates().groupby("row")["reason"].agg(";".join).reindex(frame.index)
+    several = decisive["row"].duplicated(keep=False)
+    codes = decisive[several].assign(reason=decisive["reason"].str.split(";")).explode("reason")
+    joined = codes.drop_duplicates().groupby("row")["reason"].agg(";".join)
+    reasons = pd.concat([decisive[~several].set_index("row")["reason"], joined]).reindex(frame.index)
     facts = indicators[["wave", "indicator", "higher_is_better"]]
     waves = [name for name in ("wave", "predecessor") if name in frame]
     known = frame[["wave", "indicator"]].merge(facts, on=["wave", "indicator"], how="left", validate="m:1")

@@ -286,13 +286,13 @@ def quantile_estimates(
                 *needed,
                 *(replicate_columns(relation.columns) if scheme is not None else []),
                 y=quantity.y.cast(nw.Float64),
-                answered=quantity.valid,
+                answered=quantity.is_valid,
                 dont_know=quantity.dont_know,
                 refused=quantity.refused,
             )
             flags = ["answered", "dont_know", "refused"]
             people: pd.DataFrame = table.collect("pandas").to_native()
-            people[flags] = people[flags].fillna(False).astype(bool)
+            people[flags] = people[flags].eq(1)
             people = people[people[flags].any(axis="columns")].assign(indicator=name)
             if not people["answered"].any():
                 continue

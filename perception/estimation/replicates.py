@@ -43,14 +43,19 @@ class Scheme:
 
     def covariance(self, thetas: ArrayLike, estimates: ArrayLike) -> Numbers:
         """Covariance (k x k) of `estimates` (k) from `thetas` (replicates x k), null where a replicate has none."""
-        apart = self._deviations(thetas, estimates)
+        apart = self.deviations(thetas, estimates)
         return np.asarray(self.scale * (apart.T * self.rscales) @ apart, dtype=np.float64)
 
     def variances(self, thetas: ArrayLike, estimates: ArrayLike) -> Numbers:
         """Diagonal of `covariance` (k), without forming the whole matrix."""
-        return np.asarray(self.scale * self.rscales @ self._deviations(thetas, estimates) ** 2, dtype=np.float64)
+        return self.spread(self.deviations(thetas, estimates))
 
-    def _deviations(self, thetas: ArrayLike, estimates: ArrayLike) -> Numbers:
+    def spread(self, deviations: Numbers) -> Numbers:
+        """Variances (k) from `deviations` (replicates x k), or combinations of them."""
+        return np.asarray(self.scale * self.rscales @ deviations**2, dtype=np.float64)
+
+    def deviations(self, thetas: ArrayLike, estimates: ArrayLike) -> Numbers:
+        """How far `thetas` (replicates x k) are from the centre."""
         values = np.asarray(thetas, dtype=np.float64)
         centre = np.asarray(estimates, dtype=np.float64) if self.mse else values[self.rscales > 0].mean(axis=0)
         return values - centre
@@ -83,9 +88,9 @@ class ReplicateSums:
         """Covariance of the `estimates` of the domains in `rows`."""
         return self.scheme.covariance(self.ratios(rows), estimates)
 
-    def variances(self, rows: pd.DataFrame, estimates: ArrayLike) -> Numbers:
-        """Variances of the `estimates` of the domains in `rows`."""
-        return self.scheme.variances(self.ratios(rows), estimates)
+    def deviations(self, rows: pd.DataFrame, estimates: ArrayLike) -> Numbers:
+        """How far every replicate's estimates of the domains in `rows` are from the centre (replicates x rows)."""
+        return self.scheme.deviations(self.ratios(rows), estimates)
 
 
 def replicate_scheme(declared: Replicates, count: int) -> Scheme:
@@ -105,11 +110,21 @@ def replicate_scheme(declared: Replicates, count: int) -> Scheme:
     return Scheme(scale, rscales, declared.mse)
 
 
-def wave_scheme(wave: Wave, columns: list[str]) -> Scheme | None:
-    """The scheme of a wave whose `responses` have `columns`; None when it declares no replicate weights."""
+def replicate_factors(wave: Wave, columns: list[str]) -> pd.DataFrame:
+    """Table `replicate_factors` of a wave whose `responses` have `columns`; empty without replicate weights."""
     if wave.design.replicates is None:
+        return conform(pd.DataFrame(columns=TABLES["replicate_factors"].names), "replicate_factors")
+    scheme = replicate_scheme(wave.design.replicates, len(replicate_columns(columns)))
+    table = pd.DataFrame({"replicate": range(1, scheme.count + 1), "factor": scheme.scale * scheme.rscales})
+    return conform(table.assign(wave=wave.id, mse=scheme.mse), "replicate_factors")
+
+
+def scheme_of(factors: pd.DataFrame) -> Scheme | None:
+    """The scheme that a table `replicate_factors` describes; None when it is empty."""
+    if factors.empty:
         return None
-    return replicate_scheme(wave.design.replicates, len(replicate_columns(columns)))
+    ordered = factors.sort_values("replicate")
+    return Scheme(1.0, ordered["factor"].to_numpy(float), bool(ordered["mse"].iloc[0]))
 
 
 def replicate_columns(columns: list[str]) -> list[str]:
@@ -136,7 +151,7 @@ def replicate_totals(responses: Path, wave: Wave, instrument: Instrument) -> pd.
         values = {}
         for name, indicator in indicators.items():
             quantity = indicator_quantity(indicator)
-            values[f"y:{name}"] = nw.when(quantity.valid).then(quantity.y.cast(nw.Float64)).otherwise(nw.lit(None))
+            values[f"y:{name}"] = nw.when(quantity.is_valid).then(quantity.y.cast(nw.Float64)).otherwise(nw.lit(None))
         table = nw.from_native(relation).select(*BACKGROUND_CELL, *weight_names, **values)
         frame: pd.DataFrame = table.collect("pandas").to_native()
     weights = frame[weight_names].to_numpy(float)

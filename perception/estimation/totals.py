@@ -5,10 +5,10 @@ Written in Narwhals expressions, so the same code runs on DuckDB (default) and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_, or_
+from operator import add, and_, or_
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import duckdb
 import narwhals as nw
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from perception.intake.declarations import REASON_SUFFIX, REASONS
@@ -33,7 +34,8 @@ _UNCALIBRATED_SUMS = ("sum_dx", "sum_dy")
 class Quantity:
     """What is summed: who has a valid answer, numerator y, denominator x (1 when None), who did not know or refused.
 
-    `binary` promises that y is 0 or 1, which spares sums.
+    Who is said by a condition or by 1 and 0. `binary` promises the same of y, null only without a valid answer, which
+    spares sums.
     """
 
     valid: nw.Expr
@@ -42,6 +44,11 @@ class Quantity:
     dont_know: nw.Expr | None = None
     refused: nw.Expr | None = None
     binary: bool = False
+
+    @property
+    def is_valid(self) -> nw.Expr:
+        """`valid` as a condition."""
+        return self.valid.cast(nw.Boolean)
 
 
 def indicator_quantity(indicator: Indicator) -> Quantity:
@@ -56,22 +63,34 @@ def indicator_quantity(indicator: Indicator) -> Quantity:
         reason = nw.col(indicator.question + REASON_SUFFIX)
         valid, y = ~column.is_null(), column
         dont_know, refused = reason == "dont_know", reason == "refused"
+    elif len(indicator.questions) == 1:
+        # Numbers that add and multiply, not conditions: engines compare a text once for each word of its dictionary,
+        # but go through and, or and case row by row.
+        answer = nw.col(indicator.questions[0])
+        valid, y = _number(~answer.is_null()) - _is_one_of(answer, REASONS), _is_one_of(answer, indicator.positive)
+        dont_know, refused = answer == "dont_know", answer == "refused"
     else:
         answers = [nw.col(question) for question in indicator.questions]
-        positive = reduce(or_, [answer.is_in(indicator.positive) for answer in answers])
+        y = reduce(or_, [answer.is_in(indicator.positive) for answer in answers])
         answered = [~answer.is_in(REASONS) & ~answer.is_null() for answer in answers]
-        if len(answers) == 1:
-            valid = answered[0]
-        else:
-            complete = reduce(and_, [a | (answer == "not_asked") for a, answer in zip(answered, answers, strict=True)])
-            valid = positive | (complete & reduce(or_, answered))
-        y = nw.when(positive).then(1.0).otherwise(0.0)
+        complete = reduce(and_, [a | (answer == "not_asked") for a, answer in zip(answered, answers, strict=True)])
+        valid = y | (complete & reduce(or_, answered))
         dont_know = ~valid & reduce(or_, [answer == "dont_know" for answer in answers])
         refused = ~valid & ~dont_know & reduce(or_, [answer == "refused" for answer in answers])
     if indicator.universe is not None:
-        member = nw.col(indicator.universe.question).is_in(indicator.universe.answers)
-        valid, dont_know, refused = valid & member, dont_know & member, refused & member
+        member = _is_one_of(nw.col(indicator.universe.question), indicator.universe.answers)
+        valid, dont_know, refused = (_number(who) * member for who in (valid, dont_know, refused))
     return Quantity(valid, y, None, dont_know, refused, binary=indicator.kind == "share")
+
+
+def _number(condition: nw.Expr) -> nw.Expr:
+    """1 where it holds, 0 where not."""
+    return condition.cast(nw.Float64)
+
+
+def _is_one_of(answer: nw.Expr, values: Iterable[str]) -> nw.Expr:
+    """1 where the answer is one of the values, 0 where not; null or 0 where it is null."""
+    return reduce(add, [_number(answer == value) for value in dict.fromkeys(values)])
 
 
 def totals(
@@ -87,7 +106,7 @@ def totals(
     `by`, and n, n_positive, n_dont_know, n_refused, sum_w, sum_w2, sum_wx, sum_wy, sum_wx2, sum_wxy, sum_wy2; sum_dx
     and sum_dy are sums with the weight before calibration, null when there is no such column.
     """
-    keys, numbers = list(by), range(len(quantities))
+    keys = list(by)
     table = nw.from_native(frame).lazy()
     # Three steps, because engines do not see that terms share a condition: each condition once, products, plain sums
     # (engines without expressions inside aggregations run the same code).
@@ -103,35 +122,38 @@ def totals(
         made = _terms(quantity, f"{number}:", uncalibrated is not None)
         terms |= {f"{number}:{name}": term for name, term in made.items()}
     summed = masked.select(*keys, **terms).group_by(*keys).agg(*(nw.col(name).sum() for name in terms))
-    wide: pd.DataFrame = summed.collect("pandas").to_native().sort_values(keys, ignore_index=True)
-    parts = {name: _one_indicator(wide, f"{number}:") for number, name in zip(numbers, quantities, strict=True)}
-    places = {name: np.flatnonzero(part["n"] + part["n_dont_know"] + part["n_refused"]) for name, part in parts.items()}
+    wide = summed.collect("pyarrow").to_native()
+    groups: pd.DataFrame = wide.select(keys).to_pandas()
+    sorted_groups = groups.sort_values(keys).index.to_numpy()
+    parts = {name: _one_indicator(wide, f"{number}:") for number, name in enumerate(quantities)}
+    asked = {name: part["n"] + part["n_dont_know"] + part["n_refused"] > 0 for name, part in parts.items()}
     order = sorted(quantities)
+    places = {name: sorted_groups[asked[name][sorted_groups]] for name in order}
     # Texts are taken once for all indicators: sorting and joining hundreds of thousands of them takes seconds.
-    long = wide[keys].take(np.concatenate([places[name] for name in order])).reset_index(drop=True)
-    sizes = [len(places[name]) for name in order]
-    long.insert(0, "indicator", pd.Series(np.repeat(np.array(order, dtype=object), sizes), dtype="str"))
+    long = groups.take(np.concatenate(list(places.values()))).reset_index(drop=True)
+    sizes = [len(place) for place in places.values()]
+    long.insert(0, "indicator", pd.Series(order, dtype="str").repeat(sizes).reset_index(drop=True))
     sums = {
-        column: np.concatenate([parts[name][column][places[name]] for name in order])
+        column: np.concatenate([parts[name][column][place] for name, place in places.items()])
         for column in (*_COUNTS, *_SUMS, *_UNCALIBRATED_SUMS)
     }
-    return long.assign(**sums)
+    return pd.concat([long, pd.DataFrame(sums, copy=False)], axis=1)
 
 
 def _masks(quantity: Quantity) -> dict[str, nw.Expr]:
     """v, y and x: 1, numerator and denominator of a valid answer, 0 of another; r and k: 1 of refused, don't know."""
 
-    def where(condition: nw.Expr, value: nw.Expr) -> nw.Expr:
-        return nw.when(condition).then(value).otherwise(nw.lit(0.0))
+    def where_valid(value: nw.Expr) -> nw.Expr:
+        return nw.when(quantity.is_valid).then(_number(value)).otherwise(nw.lit(0.0))
 
-    one, y = nw.lit(1.0), quantity.y.cast(nw.Float64)
-    masks = {"v": where(quantity.valid, one), "y": where(quantity.valid, y)}
+    valid = _number(quantity.valid)
+    masks = {"v": valid, "y": valid * _number(quantity.y) if quantity.binary else where_valid(quantity.y)}
     if quantity.x is not None:
-        masks["x"] = where(quantity.valid, quantity.x.cast(nw.Float64))
+        masks["x"] = where_valid(quantity.x)
     if quantity.dont_know is not None:
-        masks["k"] = where(quantity.dont_know, one)
+        masks["k"] = _number(quantity.dont_know)
     if quantity.refused is not None:
-        masks["r"] = where(quantity.refused, one)
+        masks["r"] = _number(quantity.refused)
     return masks
 
 
@@ -156,9 +178,9 @@ def _terms(quantity: Quantity, prefix: str, calibrated: bool) -> dict[str, nw.Ex
     return terms
 
 
-def _one_indicator(wide: pd.DataFrame, prefix: str) -> dict[str, NDArray[Any]]:
+def _one_indicator(wide: pa.Table, prefix: str) -> dict[str, NDArray[Any]]:
     """All sums of an indicator, by group; those that were left out are taken from their equals."""
-    found = {c.removeprefix(prefix): wide[c].to_numpy(float) for c in wide.columns if c.startswith(prefix)}
+    found = {c.removeprefix(prefix): wide[c].to_numpy() for c in wide.column_names if c.startswith(prefix)}
     nothing = np.zeros(len(wide))
     sums = {"n_dont_know": nothing, "n_refused": nothing, "sum_wy2": found["sum_wy"]}
     sums |= {"sum_wx": found["sum_w"], "sum_wx2": found["sum_w"], "sum_wxy": found["sum_wy"]}

@@ -5,25 +5,31 @@ What does not compare stays as a row that says why. Nothing is withheld here: th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from perception.errors import InputError, Problem
+from perception.estimation.contrasts import contrasts, differences, significance
 from perception.estimation.design import Design, design_from_psus
 from perception.estimation.domains import (
     CalibratedCells,
     Dimensions,
+    SampledDomains,
     calibrated_cells,
     domain_cells,
     domain_dimensions,
-    linearised,
+    replicate_sums,
+    sampled_domains,
 )
-from perception.estimation.gaps import FALSE_DISCOVERY_RATE, adjusted_p_values, contrasts, group_pairs, tested
+from perception.estimation.gaps import FALSE_DISCOVERY_RATE, adjusted_p_values, group_pairs, indicators_together
+from perception.estimation.indices import Weights, index_domains
+from perception.estimation.replicates import Scheme
 from perception.geography.gazetteer import Gazetteer, common_units, vintage_units
 from perception.schemas import TABLES, conform
 
@@ -33,13 +39,18 @@ Verdicts = dict[tuple[str, str], tuple[str, str | None]]
 
 _BACKGROUND_OF = {"age_group": "age"}
 _PLACE = ["level", "unit_id", "domain"]
+_KEY = ["indicator", *_PLACE]
 _UNIT_COLUMNS = {"district": "common_id", "division": "division_id", "province": "province_id", "all": "all"}
 _NUMBERS = ["before", "after", "change", "se", "low", "high", "df", "p_value", "n_before", "n_after"]
 
 
 @dataclass(frozen=True)
 class WaveSample:
-    """What change needs of one wave: its map, its tables of the names given here, the margins it was raked to."""
+    """What change needs of one wave: its map, its tables of the names given here, the margins it was raked to.
+
+    `scheme` is that of the variance of the producer's replicate weights, None where there are none; `indices` has the
+    weights of the indicators of each index.
+    """
 
     wave: str
     vintage: str
@@ -47,17 +58,40 @@ class WaveSample:
     design_psus: pd.DataFrame
     calibration_totals: pd.DataFrame
     rake: Sequence[Sequence[str]] = ()
+    replicate_totals: pd.DataFrame | None = None
+    scheme: Scheme | None = None
+    indices: Mapping[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Side:
     """A wave ready to be estimated on the common map; `units` are its districts there, `answers` its PSU totals."""
 
-    answers: dict[str, pd.DataFrame]
+    answers: pd.DataFrame
     design: Design
     units: pd.DataFrame
     dimensions: Dimensions
     calibrated: CalibratedCells | None
+    replicate_totals: pd.DataFrame | None
+    scheme: Scheme | None
+    indices: Mapping[str, Weights]
+
+    def cells(self, indicators: Sequence[str]) -> pd.DataFrame:
+        """Domain cells of the indicators that the wave has answers to."""
+        return domain_cells(self.answers[self.answers["indicator"].isin(indicators)], self.units, self.dimensions)
+
+    def sampled(self, indicators: Sequence[str]) -> SampledDomains:
+        """The domains of these indicators with what their errors take."""
+        replicates = None
+        if self.replicate_totals is not None and self.scheme is not None:
+            own = self.replicate_totals[self.replicate_totals["indicator"].isin(indicators)]
+            replicates = replicate_sums(own, self.scheme, self.units, self.dimensions)
+        return sampled_domains(self.cells(indicators), self.design, self.calibrated, replicates)
+
+    def index(self, name: str) -> SampledDomains:
+        """The domains of an index with what their errors take."""
+        weights = self.indices[name]
+        return index_domains(self.sampled(list(weights)), name, weights)[0]
 
 
 @dataclass(frozen=True)
@@ -139,34 +173,51 @@ def wave_trends(
 
     `comparability` is the table of that name of `after`; `higher_is_better` is indexed by indicator. The variance of a
     change is the sum of both, less twice their covariance where PSUs were visited again (`shared_psus`). Degrees of
-    freedom are Satterthwaite's (1946), or the smaller of both where PSUs are shared. InputError when PSUs are declared
-    as shared and none is.
+    freedom are Satterthwaite's (1946), or the smaller of both where PSUs are shared. Each variance is that of the
+    producer's replicate weights where the wave has them. Where PSUs are shared all is linearised instead: nothing says
+    which replicate of one wave belongs to which of the other, and a covariance must not be of another kind than the
+    variances it is taken from. InputError when PSUs are declared as shared and none is.
     """
     vintage, common = common_units(gazetteer, before.vintage, after.vintage)
-    sides = _side(before, gazetteer, common), _side(after, gazetteer, common)
+    sides = _side(before, gazetteer, common, not shared_psus), _side(after, gazetteer, common, not shared_psus)
     revisit = _revisit(before, after, sides[0].design, sides[1].design) if shared_psus else None
     declared = {
         (str(kind), str(name)): (str(verdict), None if pd.isna(reason) else str(reason))
         for kind, name, verdict, reason in comparability[["kind", "name", "verdict", "reason"]].itertuples(index=False)
     }
+    answers = pd.concat([side.answers for side in sides])
+    verdicts = {str(name): _declared(declared, "indicator", str(name)) for name in answers["indicator"].unique()}
+    both = set(sides[0].answers["indicator"]) & set(sides[1].answers["indicator"])
     tables = []
-    for indicator in sorted(sides[0].answers.keys() | sides[1].answers.keys()):
-        verdict, reason = _declared(declared, "indicator", indicator)
-        if verdict == "break":
-            rows = _places_alone(sides, indicator).assign(obstacle=reason)
+    for names in indicators_together(answers):
+        compared = [name for name in names if name in both and verdicts[name][0] != "break"]
+        if compared:
+            tables.append(_changes((sides[0].sampled(compared), sides[1].sampled(compared)), revisit))
+        if alone := sorted(set(names) - set(compared)):
+            own = [side.cells(alone) for side in sides if side.answers["indicator"].isin(alone).any()]
+            tables.append(_places_alone([cells.groupby(_KEY, observed=True)["n"].sum().reset_index() for cells in own]))
+    for name in sorted({*before.indices, *after.indices}):
+        verdicts[name] = _declared(declared, "indicator", name)
+        if name in before.indices and name in after.indices and before.indices[name] != after.indices[name]:
+            verdicts[name] = "break", "the weights of its parts changed"
+        own_indices = [side.index(name) for side in sides if name in side.indices]
+        if len(own_indices) == 2 and verdicts[name][0] != "break":
+            tables.append(_changes((own_indices[0], own_indices[1]), revisit))
         else:
-            rows = _changes(sides, indicator, revisit).assign(note=reason)
-        tables.append(rows.assign(indicator=indicator))
+            tables.append(_places_alone([index.domains[[*_KEY, "n"]] for index in own_indices]))
     if not tables:
         return _no_trends()
-    frame = pd.concat(tables, ignore_index=True).reindex(columns=[*_PLACE, "indicator", *_NUMBERS, "obstacle", "note"])
+    frame = pd.concat(tables, ignore_index=True).reindex(columns=[*_KEY, *_NUMBERS])
+    reason = frame["indicator"].map({name: why for name, (_, why) in verdicts.items()})
+    broken = frame["indicator"].isin([name for name, (verdict, _) in verdicts.items() if verdict == "break"])
+    frame = frame.assign(obstacle=reason.where(broken), note=reason.mask(broken))
     frame = frame.assign(wave=after.wave, predecessor=before.wave, vintage=vintage)
     frame = _explained(frame, declared, _coverage(before, after, common))
     frame = frame.assign(reason=frame["obstacle"].fillna(frame["note"]))
     frame.loc[frame["obstacle"].notna(), _NUMBERS] = np.nan
     frame["higher_is_better"] = frame["indicator"].map(higher_is_better)
     judged = trend_verdicts(frame, comparable=frame["obstacle"].isna())
-    return conform(judged.sort_values(["indicator", *_PLACE]), "trends")
+    return conform(judged.sort_values(_KEY), "trends")
 
 
 def _declared(declared: Verdicts, kind: str, name: str) -> tuple[str, str | None]:
@@ -175,16 +226,17 @@ def _declared(declared: Verdicts, kind: str, name: str) -> tuple[str, str | None
     return verdict, (reason or "declared as a break") if verdict == "break" else reason
 
 
-def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame) -> _Side:
+def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame, replicated: bool) -> _Side:
     totals, design = sample.psu_totals, design_from_psus(sample.design_psus)
     units = common[common["vintage"] == sample.vintage]
     calibrated = None
     if len(sample.calibration_totals):
         home = vintage_units(gazetteer, sample.vintage)
         calibrated = calibrated_cells(sample.calibration_totals, sample.rake, totals, home, design, units)
-    answers = {str(name): part for name, part in totals[totals["n"] > 0].groupby("indicator")}
     dimensions = [dimension for dimension in domain_dimensions(totals) if len(dimension) < 2]
-    return _Side(answers, design, units, dimensions, calibrated)
+    scheme = sample.scheme if replicated else None
+    answers = totals[totals["n"] > 0]
+    return _Side(answers, design, units, dimensions, calibrated, sample.replicate_totals, scheme, sample.indices)
 
 
 def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) -> _Revisit:
@@ -212,32 +264,28 @@ def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) ->
     return _Revisit(design_from_psus(shared), shared["row_before"].to_numpy(), shared["row_after"].to_numpy())
 
 
-def _estimates(side: _Side, indicator: str) -> tuple[pd.DataFrame, Any]:
-    """Estimates and gaps of an indicator in one wave with variance, df, n and agree, and their scores."""
-    cells = domain_cells(side.answers[indicator], side.units, side.dimensions)
-    domains = linearised(cells, side.design, side.calibrated)
-    keys, pairs = _with_gaps(domains.domains)
-    first = np.concatenate([np.arange(len(domains.domains)), pairs["first"].to_numpy(np.intp)])
-    second = np.concatenate([np.full(len(domains.domains), -1), pairs["second"].to_numpy(np.intp)])
-    found = contrasts(domains, side.design, first, second)
+def _estimates(sampled: SampledDomains) -> tuple[pd.DataFrame, Any]:
+    """Estimates and gaps of one wave with variance, df, n and agree, and their scores."""
+    keys, pairs = _with_gaps(sampled.domains)
+    count = len(sampled.domains)
+    gaps = differences(pairs["first"].to_numpy(np.intp), pairs["second"].to_numpy(np.intp), count)
+    found = contrasts(sampled, sparse.vstack([sparse.eye_array(count), gaps]))
     return pd.concat([keys, found.rows[["estimate", "variance", "df"]]], axis=1), found.scores
 
 
 def _with_gaps(domains: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Level, unit_id, domain, n and agree of the domains and then of the gaps they make; and these gaps' pairs."""
+    """Indicator, level, unit_id, domain, n and agree of domains and then of the gaps they make; and the gaps' pairs."""
     pairs = group_pairs(domains)
     gaps = pairs.assign(domain=GAP_PREFIX + pairs["gap"], n=pairs["n_first"] + pairs["n_second"])
-    columns = [*_PLACE, "n", "agree"]
+    columns = [*_KEY, "n", "agree"]
     return pd.concat([domains[columns], gaps[columns]], ignore_index=True), pairs
 
 
-def _changes(sides: tuple[_Side, _Side], indicator: str, revisit: _Revisit | None) -> pd.DataFrame:
-    """Change of every estimate and gap of an indicator; numbers are null where one of the waves has none."""
-    if any(indicator not in side.answers for side in sides):
-        return _places_alone(sides, indicator)
-    (before, old_scores), (after, new_scores) = (_estimates(side, indicator) for side in sides)
+def _changes(sampled: tuple[SampledDomains, SampledDomains], revisit: _Revisit | None) -> pd.DataFrame:
+    """Change of every estimate and gap; numbers are null where one of the waves has none."""
+    (before, old_scores), (after, new_scores) = (_estimates(domains) for domains in sampled)
     rows = before.assign(row=range(len(before))).merge(
-        after.assign(row=range(len(after))), on=_PLACE, how="outer", suffixes=("_before", "_after")
+        after.assign(row=range(len(after))), on=_KEY, how="outer", suffixes=("_before", "_after")
     )
     there = rows["row_before"].notna() & rows["row_after"].notna()
     both = rows[there]
@@ -250,27 +298,23 @@ def _changes(sides: tuple[_Side, _Side], indicator: str, revisit: _Revisit | Non
         with np.errstate(divide="ignore", invalid="ignore"):
             satterthwaite = variance**2 / (old**2 / df_old + new**2 / df_new)
         df = np.where((df >= 1) & (variance > 0), satterthwaite, df)
-        unknown = unknown | (variance == 0)
+        unknown = unknown | ~(variance > 0)
     else:
         columns = both["row_before"].to_numpy(np.intp), both["row_after"].to_numpy(np.intp)
         shared = revisit.covariances(old_scores[:, columns[0]], new_scores[:, columns[1]])
         rest = variance - 2 * shared
         variance = np.where(rest > 1e-12 * variance, rest, 0.0)
     change = (both["estimate_after"] - both["estimate_before"]).to_numpy(float)
-    numbers = tested(change, variance, df, unknown).assign(change=change, df=df).set_index(both.index)
+    numbers = significance(change, variance, df, unknown).assign(change=change, df=df).set_index(both.index)
     renamed = rows.rename(columns={"estimate_before": "before", "estimate_after": "after"})
-    return renamed[[*_PLACE, "before", "after", "n_before", "n_after"]].join(numbers)
+    return renamed[[*_KEY, "before", "after", "n_before", "n_after"]].join(numbers)
 
 
-def _places_alone(sides: tuple[_Side, _Side], indicator: str) -> pd.DataFrame:
-    """Every level, unit_id and domain (or gap) for which either wave has answers."""
-    tables = []
-    for side in sides:
-        if indicator in side.answers:
-            cells = domain_cells(side.answers[indicator], side.units, side.dimensions)
-            domains = cells.groupby(["indicator", *_PLACE], observed=True)["n"].sum().reset_index().assign(agree=False)
-            tables.append(_with_gaps(domains)[0])
-    return pd.concat(tables)[_PLACE].drop_duplicates(ignore_index=True)
+def _places_alone(domains: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Every indicator, level, unit_id and domain (or gap) of the domains of either wave."""
+    return pd.concat([_with_gaps(own.assign(agree=False))[0] for own in domains])[_KEY].drop_duplicates(
+        ignore_index=True
+    )
 
 
 def _coverage(before: WaveSample, after: WaveSample, common: pd.DataFrame) -> pd.DataFrame:
