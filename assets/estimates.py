@@ -98,7 +98,15 @@ def estimate_review(
     return wave_tables.estimate_review(project.project, inputs, district_estimates, codebook_changes)
 
 
-@tables_asset("drivers", "driver_importance", "driver_models", group="estimates", per_wave=True, after=[quality_page])
+@tables_asset(
+    "drivers",
+    "driver_importance",
+    "driver_models",
+    "district_diagnosis",
+    group="estimates",
+    per_wave=True,
+    after=[quality_page],
+)
 def driver_models_of_a_wave(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
