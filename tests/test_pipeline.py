@@ -75,6 +75,7 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
     undocumented = "SELECT count(*) FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"
     assert query(small_project.public_warehouse, undocumented) == [(0,)]
     assert (small_project.site / "index.html").exists()
+    assert len(small_project.sdg_file.read_text(encoding="utf-8").splitlines()) == 1  # no service of it counts
 
     # The five districts were made with satisfaction rising in this order; the ranking must find it again.
     order = (
