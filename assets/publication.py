@@ -12,7 +12,7 @@ from perception.estimation import index_sensitivity as sensitivity
 from perception.estimation import publication, ranking, small_area
 from perception.estimation import trends as changes
 from perception.geography import load_gazetteer, vintage_units
-from perception.publish import project_site
+from perception.publish import project_site, sdg
 from perception.publish import warehouse as duckdb_files
 from perception.schemas import TABLES, conform
 
@@ -152,6 +152,28 @@ def index_sensitivity(
     published_estimates: pd.DataFrame, district_rankings: pd.DataFrame, indicators: pd.DataFrame
 ) -> pd.DataFrame:
     return sensitivity.index_sensitivity(published_estimates, district_rankings, indicators)
+
+
+@table_asset(group=GROUP, per_wave=False)
+def sdg_16_6_2(
+    project: ProjectResource,
+    published_estimates: pd.DataFrame,
+    published_indicators: pd.DataFrame,
+    published_waves: pd.DataFrame,
+) -> pd.DataFrame:
+    units = project_units(project, published_waves)
+    return sdg.sdg_16_6_2(published_estimates, published_indicators, published_waves, units)
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"csv"},
+    description="SDG indicator 16.6.2 as a data file of the UN's SDG database",
+)
+def sdg_file(project: ProjectResource, sdg_16_6_2: pd.DataFrame) -> dg.MaterializeResult:
+    file = project.project.sdg_file
+    sdg.write_sdg_file(sdg_16_6_2, file)
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(file)), "rows": len(sdg_16_6_2)})
 
 
 @dg.asset(

@@ -77,6 +77,11 @@ class Project:
         return self.public / "perception.duckdb"
 
     @property
+    def sdg_file(self) -> Path:
+        """Table `sdg_16_6_2` as a data file of the UN's SDG database."""
+        return self.public / "sdg_16_6_2.csv"
+
+    @property
     def site(self) -> Path:
         """Maps, rankings and pages."""
         return self.public / "site"

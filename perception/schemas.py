@@ -293,7 +293,74 @@ _INDICATOR_FACTS = (
     Column("population", "string", "Who was asked"),
     Column("target", "number", "Value that a district should reach", "as estimate", True),
     Column("weights", "string", "Indicators of an index and what each counts for: a=0.5;b=0.5", nullable=True),
+    Column(
+        "sdg_16_6_2",
+        "string",
+        "Service area and part in SDG indicator 16.6.2: an attribute such as healthcare/accessibility, their average "
+        "(healthcare/average), or overall satisfaction (healthcare/overall); null where it is no part of it",
+        nullable=True,
+    ),
+    Column(
+        "middle_answer",
+        "boolean",
+        "Whether the wave offered the middle answer of an ordinal question that it is made from",
+    ),
 )
+
+SDG_SEXES = {"female": "FEMALE", "male": "MALE", "transgender": "TRANSGENDER"}
+SDG_LOCATIONS = {"urban": "URBAN", "rural": "RURAL"}
+SDG_AGES = {"<25": "<25Y", **{ages: ages for ages in ("25-34", "35-44", "45-54", "55-64", "65+")}}
+SDG_QUANTILES = {"lowest": "Q1", "second": "Q2", "middle": "Q3", "fourth": "Q4", "highest": "Q5"}
+"""Categories of domains as the UN's SDG database writes them; the code of transgender persons is this project's."""
+SDG_COLUMNS = (
+    Column("Goal", "integer", "Sustainable Development Goal"),
+    Column("Target", "string", "Target of the goal"),
+    Column("Indicator", "string", "Indicator of the target"),
+    Column(
+        "SeriesCode",
+        "string",
+        "Codes of the UN's database are SP_PSR_SATIS_ (average of five attributes) and SP_PSR_OSATIS_ (overall "
+        "satisfaction), each with HLTH, PRM, SEC or GOV. NAT_PSR_, the same ending and the attribute is no UN code but "
+        "this project's, for what is reported nationally only",
+    ),
+    Column("SeriesDescription", "string", "What the series measures, in this project's words"),
+    Column(
+        "GeoAreaCode",
+        "string",
+        "District or province id, division: and its id (some divisions are called like one of their districts), or "
+        "wave: and the wave id for all that it covers. Never an M49 code: no wave covers the country (586)",
+    ),
+    Column("GeoAreaName", "string", "Name of the area on the wave's district map"),
+    Column("TimePeriod", "integer", "Year in which fieldwork ended", "year"),
+    Column("Value", "number", "Share of users, or average of shares, to one decimal", "percent", False, 0, 100),
+    Column("Time_Detail", "string", "Year or years of fieldwork; people report on the 12 months before the interview"),
+    Column("TimeCoverage", "string", "First and last day of fieldwork, as an ISO 8601 interval"),
+    Column("UpperBound", "number", "Upper end of the 95 % interval, to one decimal", "percent", True, 0, 100),
+    Column("LowerBound", "number", "Lower end of the 95 % interval, to one decimal", "percent", True, 0, 100),
+    Column("BasePeriod", "string", "Always null: nothing is indexed to a year", nullable=True),
+    Column("Source", "string", "Citation of the survey; begins with SIMULATED DATA where it is"),
+    Column("GeoInfoUrl", "string", "Always null: district maps are in the site", nullable=True),
+    Column(
+        "FootNote",
+        "string",
+        "Simulated or not, valid answers, don't know and refused (left out of the denominator), why to use it with "
+        "caution, and what differs from the indicator's standard",
+    ),
+    Column("Age", "string", "Age band, or ALLAGE", "years", allowed=("ALLAGE", *SDG_AGES.values())),
+    Column("Disability status", "string", "Always _T (total): not asked", allowed=("_T",)),
+    Column("Location", "string", "Area of residence, or ALLAREA", allowed=("ALLAREA", *SDG_LOCATIONS.values())),
+    Column("Nature", "string", "C, country data: estimated from a survey of the country", allowed=("C",)),
+    Column("Quantile", "string", "Wealth quintile, Q1 the lowest, or _T", allowed=("_T", *SDG_QUANTILES.values())),
+    Column("Reporting Type", "string", "N, national reporting", allowed=("N",)),
+    Column(
+        "Sex",
+        "string",
+        "Sex of the respondent, or BOTHSEX for everybody; TRANSGENDER is no UN code but this project's",
+        allowed=("BOTHSEX", *SDG_SEXES.values()),
+    ),
+    Column("Units", "string", "Unit of Value and its bounds", allowed=("PERCENT",)),
+)
+"""The columns of a data file of the UN's SDG database, spelled and ordered as there."""
 
 _GAP_KEY = (
     _WAVE,
@@ -888,6 +955,26 @@ TABLES: dict[str, Table] = {
                 Column("note", "string", "Why it does not compare, or what was recoded to compare", nullable=True),
                 Column("quality", "string", "Whether it may be used", allowed=QUALITIES),
                 Column("reason", "string", "Why it is to be used with caution or suppressed", nullable=True),
+            ),
+            public=True,
+        ),
+        Table(
+            "sdg_16_6_2",
+            "SDG indicator 16.6.2 by service area, in the columns of the UN's SDG database: direct estimates only. "
+            "What is withheld has no row: published_estimates says why",
+            ("wave", "SeriesCode", "GeoAreaCode", "Age", "Location", "Quantile", "Sex"),
+            (
+                _WAVE,
+                Column("level", "string", "Geographic level of the area", allowed=LEVELS),
+                *SDG_COLUMNS,
+                Column(
+                    "n",
+                    "integer",
+                    "Valid answers, the denominator; of an average, to the attribute that has fewest",
+                    "persons",
+                    low=0,
+                ),
+                _SIMULATED,
             ),
             public=True,
         ),

@@ -23,12 +23,14 @@ def index_sensitivity(published: pd.DataFrame, rankings: pd.DataFrame, indicator
     """Table `index_sensitivity`: the ranks of each ranked district under other weights, in each scope of `rankings`.
 
     `published` is `published_estimates`, `rankings` is `district_rankings`. A district is compared where the small-area
-    estimate of every indicator of the index is published.
+    estimate of every indicator of the index is published. Averages of SDG indicator 16.6.2 are left out: there the
+    weights are no choice.
     """
     shown = published[published["method"] == "small_area"]
     estimates = shown.set_index(["wave", "unit_id", "indicator"])["estimate"].unstack()
     parts = []
-    for wave, own in indicators[indicators["kind"] == "index"].groupby("wave"):
+    weighed = indicators[(indicators["kind"] == "index") & indicators["sdg_16_6_2"].isna()]
+    for wave, own in weighed.groupby("wave"):
         for name, weights in index_weights(own).items():
             ranked = rankings[rankings["indicator"].eq(name) & rankings["rank"].notna()]
             here = ranked[ranked["wave"] == wave]

@@ -375,7 +375,7 @@ def compared_quantities(changes: pd.DataFrame, wave: Wave, instrument: Instrumen
         return conform(pd.DataFrame(columns=columns), "comparability")
     verdicts = comparability(changes, wave).set_index("variable")
     parts = {("indicator", name): i.needed_questions for name, i in instrument.indicators.items()}
-    parts |= {("indicator", name): instrument.questions_of(index) for name, index in instrument.indices.items()}
+    parts |= {("indicator", name): instrument.questions_of(index) for name, index in instrument.all_indices.items()}
     parts |= {("background", name): {name} for name in BACKGROUND}
     rows = []
     for (kind, name), needed in parts.items():

@@ -41,6 +41,7 @@ def raked_margins(text: str) -> list[list[str]]:
 
 def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument) -> pd.DataFrame:
     """Table `indicators` of one wave: every indicator and index whose questions the wave has."""
+    sdg = instrument.sdg_parts
     rows: list[dict[str, object]] = [
         {
             "wave": wave.id,
@@ -57,6 +58,8 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "positive": _positive(indicator, instrument),
             "population": indicator.population,
             "target": indicator.target,
+            "sdg_16_6_2": sdg.get(name),
+            "middle_answer": _middle_offered(indicator, wave, instrument),
         }
         for name, indicator in instrument.available_indicators(responses.columns).items()
     ]
@@ -77,6 +80,10 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "population": index.population,
             "target": index.target,
             "weights": ";".join(f"{part}={share!r}" for part, share in index.shares.items()),
+            "sdg_16_6_2": sdg.get(name),
+            "middle_answer": any(
+                _middle_offered(instrument.indicators[part], wave, instrument) for part in index.weights
+            ),
         }
         for name, index in instrument.available_indices(responses.columns).items()
     ]
@@ -102,3 +109,14 @@ def _positive(indicator: Indicator, instrument: Instrument) -> str | None:
         return None
     categories = instrument.questions[indicator.questions[0]].categories
     return ", ".join(categories[answer].en for answer in indicator.positive)
+
+
+def _middle_offered(indicator: Indicator, wave: Wave, instrument: Instrument) -> bool:
+    """Whether the wave offered the middle answer of an ordinal question that the indicator is made from."""
+    for name in indicator.questions:
+        question = instrument.questions[name]
+        scale = list(question.categories)
+        offered = wave.variables[name].map.values() if name in wave.variables else ()
+        if question.type == "ordinal" and len(scale) % 2 and scale[len(scale) // 2] in offered:
+            return True
+    return False

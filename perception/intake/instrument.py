@@ -5,6 +5,7 @@ One file a questionnaire, `data/raw/instruments/<id>.yml`; how one wave coded th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,6 +29,16 @@ from perception.schemas import LEVELS, TABLES
 Identifier = Annotated[str, Field(pattern=ID_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Level = Literal["district", "division", "province", "all"]
+
+_EDUCATION = ("accessibility", "affordability", "quality_of_facilities", "equal_treatment", "effective_delivery")
+SDG_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "healthcare": (*_EDUCATION[:4], "courtesy"),
+    "education_primary": _EDUCATION,
+    "education_secondary": _EDUCATION,
+    "government_services": ("accessibility", "affordability", "equal_treatment", "effective_delivery", "timeliness"),
+}
+"""The service areas of SDG indicator 16.6.2 and the five attributes of each (UNDP, metadata of the indicator, 2021)."""
+SDG_AVERAGE_PREFIX = "sdg_16_6_2_"
 
 
 class Question(Declaration):
@@ -127,6 +138,21 @@ class Index(Declaration):
         return {name: weight / total for name, weight in self.weights.items()}
 
 
+class SdgService(Declaration):
+    """A service that counts in SDG indicator 16.6.2: the indicators of its attributes and of overall satisfaction.
+
+    `attributes` gives the indicator of each of the area's five attributes (see `SDG_ATTRIBUTES`).
+    """
+
+    attributes: dict[Name, Name]
+    overall: Name
+
+    @property
+    def indicators(self) -> list[str]:
+        """The indicators that the service is judged by."""
+        return [*self.attributes.values(), self.overall]
+
+
 class Predictor(Declaration):
     """A term of a driver model: a question, a background variable or an indicator, and how it enters.
 
@@ -166,6 +192,7 @@ class Instrument(Declaration):
 
     `overall` is the question on satisfaction with everything, with which other scales are expected to go along;
     `batteries` are blocks of questions on one scale, asked one after the other; `quality` sets thresholds of checks.
+    `sdg_16_6_2` names the services that count in this SDG indicator, by its service areas.
     """
 
     id: Identifier
@@ -174,6 +201,7 @@ class Instrument(Declaration):
     questions: dict[Name, Question]
     indicators: dict[Name, Indicator]
     indices: dict[Name, Index] = {}
+    sdg_16_6_2: dict[Name, SdgService] = {}
     driver_models: dict[Name, DriverModel] = {}
     overall: Name | None = None
     batteries: dict[Name, Annotated[list[Name], Field(min_length=2)]] = {}
@@ -195,10 +223,36 @@ class Instrument(Declaration):
         there = set(variables)
         return {name: indicator for name, indicator in self.indicators.items() if indicator.needed_questions <= there}
 
+    @property
+    def all_indices(self) -> dict[str, Index]:
+        """The indices declared, and of each service in SDG indicator 16.6.2 the plain average of its attributes."""
+        averages = {
+            SDG_AVERAGE_PREFIX + area: Index(
+                label=Text(en=f"SDG 16.6.2 {area.replace('_', ' ')}: average of the five attributes"),
+                weights=dict.fromkeys(service.attributes.values(), 1.0),
+                population=self.indicators[service.overall].population,
+            )
+            for area, service in self.sdg_16_6_2.items()
+        }
+        return self.indices | averages
+
+    @property
+    def sdg_parts(self) -> dict[str, str]:
+        """What an indicator or index is in SDG indicator 16.6.2, such as healthcare/accessibility."""
+        return {
+            name: f"{area}/{part}"
+            for area, service in self.sdg_16_6_2.items()
+            for part, name in {
+                **service.attributes,
+                "average": SDG_AVERAGE_PREFIX + area,
+                "overall": service.overall,
+            }.items()
+        }
+
     def available_indices(self, variables: Iterable[str]) -> dict[str, Index]:
         """The indices of which every indicator is available: without one of them it would be another index."""
         there = self.available_indicators(variables)
-        return {name: index for name, index in self.indices.items() if index.weights.keys() <= there.keys()}
+        return {name: index for name, index in self.all_indices.items() if index.weights.keys() <= there.keys()}
 
     def questions_of(self, index: Index) -> set[str]:
         """The questions that must have been asked for an index."""
@@ -243,6 +297,7 @@ class Instrument(Declaration):
                 mistakes.append(f"indicator {name} has no `positive` answers, and its question is not a number")
         for name, index in self.indices.items():
             mistakes += self._index_mistakes(name, index)
+        mistakes += self._sdg_mistakes()
         for name, model in self.driver_models.items():
             if model.outcome not in self.indicators:
                 mistakes.append(f"driver model {name}: outcome {model.outcome} is not an indicator")
@@ -269,13 +324,49 @@ class Instrument(Declaration):
         if name in self.indicators or name in self.questions or name in BACKGROUND:
             yield f"index {name} has the name of an indicator or variable"
         for part in index.weights:
-            indicator = self.indicators.get(part)
-            if indicator is None:
-                yield f"index {name}: {part} is not an indicator"
-            elif indicator.kind != "share" or indicator.sensitive or indicator.minimum_level != LEVELS[0]:
-                yield f"index {name}: {part} must be a share, not sensitive, and published by district"
-            elif not indicator.higher_is_better:
-                yield f"index {name}: of {part} a low value is good. Declare the share of the opposite answers"
+            yield from self._part_mistakes(f"index {name}", part)
+
+    def _part_mistakes(self, who: str, part: str) -> Iterator[str]:
+        indicator = self.indicators.get(part)
+        if indicator is None:
+            yield f"{who}: {part} is not an indicator"
+        elif indicator.kind != "share" or indicator.sensitive or indicator.minimum_level != LEVELS[0]:
+            yield f"{who}: {part} must be a share, not sensitive, and published by district"
+        elif not indicator.higher_is_better:
+            yield f"{who}: of {part} a low value is good. Declare the share of the opposite answers"
+
+    def _sdg_mistakes(self) -> Iterator[str]:
+        named = Counter(part for service in self.sdg_16_6_2.values() for part in service.indicators)
+        for area, service in self.sdg_16_6_2.items():
+            who = f"sdg_16_6_2 {area}"
+            if area not in SDG_ATTRIBUTES:
+                yield f"{who}: the service areas are {', '.join(SDG_ATTRIBUTES)}"
+            else:
+                given, expected = list(service.attributes), SDG_ATTRIBUTES[area]
+                yield from (f"{who}: attribute {name} is missing" for name in expected if name not in given)
+                yield from (f"{who}: {name} is not an attribute of it" for name in given if name not in expected)
+            if {SDG_AVERAGE_PREFIX + area} & {*self.indices, *self.indicators, *self.questions}:
+                yield f"{who}: {SDG_AVERAGE_PREFIX + area} is the name of its average and cannot be declared"
+            users = self.indicators[service.overall].universe if service.overall in self.indicators else None
+            for part in dict.fromkeys(service.indicators):
+                if named[part] > 1:
+                    yield f"{who}: {part} stands {named[part]} times in sdg_16_6_2"
+                yield from self._part_mistakes(who, part)
+                if (indicator := self.indicators.get(part)) is None:
+                    continue
+                if indicator.universe is None:
+                    yield f"{who}: {part} has no `universe`, but only users of the service are asked"
+                elif users is not None and indicator.universe != users:
+                    yield f"{who}: the universe of {part} is not that of {service.overall}"
+                if indicator.kind == "share" and not self._counts_upper_half(indicator):
+                    yield f"{who}: `positive` of {part} must be the upper half of the answers to an ordinal question"
+
+    def _counts_upper_half(self, indicator: Indicator) -> bool:
+        question = self.questions.get(indicator.question or "")
+        if question is None or question.type != "ordinal":
+            return False
+        scale = list(question.categories)
+        return set(indicator.positive) == set(scale[(len(scale) + 1) // 2 :])
 
     def _is_top_of_a_scale(self, indicator: Indicator) -> bool:
         if indicator.question is None or self.questions[indicator.question].type != "ordinal":
