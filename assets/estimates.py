@@ -7,7 +7,7 @@ import pandas as pd
 
 from assets.quality import quality_page
 from assets.resources import ProjectResource
-from assets.tables import one_version, table_asset, waves_partitions
+from assets.tables import one_version, refuse_a_changed_wave, table_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
 from perception.estimation import gaps, replicates, totals
@@ -104,9 +104,13 @@ def complete_wave(
     psu_totals: Path,
     design_psus: Path,
     calibration_totals: Path,
+    responses: Path,
 ) -> dg.MaterializeResult:
     files = (waves, indicators, district_estimates, drivers, subgroup_gaps, comparability)
-    one_version({file.stem: file for file in (*files, psu_totals, design_psus, calibration_totals)})
+    files = (*files, psu_totals, design_psus, calibration_totals, responses)
+    version = one_version({file.stem: file for file in files})
+    if version is not None:
+        refuse_a_changed_wave(project, context.partition_key, version)
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)
     project_quality.publish_quality(project.project, context.partition_key)

@@ -24,7 +24,7 @@ def wave_drivers(responses: pd.DataFrame, design_psus: pd.DataFrame, instrument:
     effects: list[pd.DataFrame] = []
     problems: list[Problem] = []
     for name, model in instrument.driver_models.items():
-        drivers_there = any(_is_available(predictor, responses, instrument) for predictor in model.drivers)
+        drivers_there = any(is_available(predictor, responses, instrument) for predictor in model.drivers)
         if model.outcome in available and drivers_there:
             try:
                 effects.append(_model_effects(name, model, responses, design_psus, instrument))
@@ -43,11 +43,11 @@ def _model_effects(
 
     wave = str(responses["wave"].iloc[0])
     where = f"wave {wave}, driver model {name} of instrument {instrument.id}"
-    there = [(kind, p) for kind, p in model.predictors() if _is_available(p, responses, instrument)]
+    there = [(kind, p) for kind, p in model.predictors() if is_available(p, responses, instrument)]
     known = {predictor.variable for _, predictor in there}
-    lacking = [_label(p.variable, instrument) for _, p in model.predictors() if p.variable not in known]
+    lacking = [predictor_label(p.variable, instrument) for _, p in model.predictors() if p.variable not in known]
     outcome = indicator_values(instrument.indicators[model.outcome], responses)
-    predictors = pd.DataFrame({p.variable: _answers(p, responses, instrument) for _, p in there})
+    predictors = pd.DataFrame({p.variable: predictor_answers(p, responses, instrument) for _, p in there})
     complete = outcome.notna() & predictors.notna().all(axis=1)
     for _, predictor in there:
         if isinstance(predictors[predictor.variable].dtype, pd.CategoricalDtype):
@@ -62,12 +62,12 @@ def _model_effects(
         design_psus=design_psus,
         where=where,
     )
-    labels = fit.effects["driver"].map(lambda variable: _label(variable, instrument))
+    labels = fit.effects["driver"].map(lambda variable: predictor_label(variable, instrument))
     facts: dict[str, Any] = {"wave": wave, "model": name, "outcome": model.outcome, "n_dropped": fit.n_dropped}
     return fit.effects.assign(**facts, label=labels, not_in_wave="; ".join(lacking) or None)
 
 
-def _label(variable: str, instrument: Instrument) -> str:
+def predictor_label(variable: str, instrument: Instrument) -> str:
     """What a predictor says to a reader; a background variable is its own name."""
     if variable in instrument.questions:
         return instrument.questions[variable].label.en
@@ -83,14 +83,15 @@ def indicator_values(indicator: Indicator, responses: pd.DataFrame) -> pd.Series
     return pd.Series(values["value"].to_numpy(), index=responses.index, dtype="float64")
 
 
-def _is_available(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> bool:
+def is_available(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> bool:
+    """Whether the wave has answers to what a predictor is made from."""
     variable = predictor.variable
     if variable in instrument.indicators:
         return variable in instrument.available_indicators(responses.columns)
     return variable in responses and bool(responses[variable].notna().any())
 
 
-def _answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> pd.Series:
+def predictor_answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> pd.Series:
     """A score as a number, anything else as a category in the order of its scale; null where there is no answer."""
     variable = predictor.variable
     scale: tuple[str, ...] = ("no", "yes")
