@@ -174,6 +174,39 @@ def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(
     assert gaps.loc[gaps["level"] == "province", "estimate"].notna().all()
 
 
+def test_a_change_is_decomposed_from_the_responses_of_complete_runs(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    later = SMALL_WAVE.replace("small-2021", "small-2022")
+    later = later.replace("respondent_id:", "predecessor: small-2021\nrespondent_id:")
+    write_small_wave(small_project.waves / "small-2022", small_answers(seed=2), later)
+    assert run() == []
+    assert runner.run_waves(small_project, ["small-2022"], lambda *_: None) == []
+    parts = pd.read_parquet(small_project.table("published_change_decomposition", None))
+    assert set(parts["driver"]) == {"heard", "composition", "level", "all"}
+    # Every answer is there in both waves, so that the change is that of the estimates.
+    estimates = pd.read_parquet(small_project.table("published_trends", None))
+    change = estimates.query("indicator == 'satisfied' and level == 'all' and domain == 'all'")["change"].item()
+    details = parts[~parts["part"].eq("change") & ~parts["driver"].eq("all")]
+    assert details["estimate"].sum() == pytest.approx(change, abs=1e-12)
+    assert parts["simulated"].all()
+
+    # What is published stays that of the last complete run: an edited instrument waits for the next one.
+    responses = small_project.complete_table("responses", WAVE)
+    assert responses.samefile(small_project.table("responses", WAVE))
+    assert small_project.internal in responses.parents
+    instrument = small_project.instrument_file("small")
+    instrument.write_text(instrument.read_text(encoding="utf-8").replace("variable: heard", "variable: service"))
+    assert runner.publish(small_project, lambda *_: None) == []
+    again = pd.read_parquet(small_project.table("published_change_decomposition", None))
+    pd.testing.assert_frame_equal(again, parts)
+
+    responses.unlink()
+    failures = runner.publish(small_project, lambda *_: None)
+    assert [failure.asset for failure in failures] == ["change_decomposition"]
+    assert f"perception run --wave {WAVE}" in failures[0].cause
+
+
 def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(
     small_project: Project, run: Callable[[], list[runner.RunFailure]]
 ) -> None:
