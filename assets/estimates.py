@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from assets.quality import quality_page
 from assets.resources import ProjectResource
-from assets.tables import one_version, table_asset, tables_asset, waves_partitions
+from assets.tables import one_version, refuse_a_changed_wave, table_asset, tables_asset, waves_partitions
 from perception import wave_folders, wave_tables
 from perception.drivers import wave_drivers
 from perception.estimation import gaps, replicates, totals
@@ -140,10 +140,14 @@ def complete_wave(
     calibration_totals: Path,
     replicate_totals: Path,
     replicate_factors: Path,
+    responses: Path,
 ) -> dg.MaterializeResult:
     files = (waves, indicators, district_estimates, drivers, driver_importance, driver_models, district_diagnosis)
     files = (*files, subgroup_gaps, comparability, psu_totals, design_psus)
-    one_version({file.stem: file for file in (*files, calibration_totals, replicate_totals, replicate_factors)})
+    files = (*files, calibration_totals, replicate_totals, replicate_factors, responses)
+    version = one_version({file.stem: file for file in files})
+    if version is not None:
+        refuse_a_changed_wave(project, context.partition_key, version)
     with project.project.lock(ACROSS_WAVES).acquire(timeout=project.lock_timeout):
         folder = wave_folders.complete_wave(project.project, context.partition_key)
     project_quality.publish_quality(project.project, context.partition_key)

@@ -8,6 +8,7 @@ import pandas as pd
 from assets.resources import ProjectResource
 from assets.tables import failures_named, table_asset, tables_asset
 from perception import wave_tables
+from perception.drivers import change as decomposition
 from perception.estimation import index_sensitivity as sensitivity
 from perception.estimation import publication, ranking, small_area
 from perception.estimation import trends as changes
@@ -121,6 +122,20 @@ def published_trends(
 ) -> pd.DataFrame:
     members = changes.common_members(waves, load_gazetteer(project.project.reference))
     return publication.published_trends(trends, published_estimates, indicators, members)
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def change_decomposition(project: ProjectResource, waves: pd.DataFrame, comparability: pd.DataFrame) -> pd.DataFrame:
+    return decomposition.change_decomposition(
+        waves, comparability, lambda wave: wave_tables.driver_sample(project.project, wave)
+    )
+
+
+@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
+def published_change_decomposition(
+    change_decomposition: pd.DataFrame, published_trends: pd.DataFrame, indicators: pd.DataFrame
+) -> pd.DataFrame:
+    return publication.published_change_decomposition(change_decomposition, published_trends, indicators)
 
 
 @table_asset(group=GROUP, per_wave=False)

@@ -94,6 +94,10 @@ class Project:
         """The Parquet file of a table of a wave's last complete run, which is what publication reads."""
         return self.internal / "complete" / wave / f"{name}.parquet"
 
+    def complete_instrument(self, wave: str) -> Path:
+        """The questionnaire as it was in a wave's last complete run."""
+        return self.internal / "complete" / wave / "instrument.yml"
+
     def quality_folder(self, wave: str) -> Path:
         """Where a wave's quality page and its list of interviews to follow up are."""
         return self.internal / "quality" / wave

@@ -243,6 +243,64 @@ _DIAGNOSIS = (
     Column("n", "integer", "Respondents of the district in the model", "persons", low=0),
     Column("psus", "integer", "PSUs of the district in the model", "PSUs", low=0),
 )
+_CHANGE_DECOMPOSITION = (
+    _WAVE,
+    Column("predecessor", "string", "Wave before, from which the change is counted"),
+    Column("model", "string", "Driver model id of the instrument"),
+    Column("outcome", "string", "Indicator whose share changed"),
+    Column(
+        "part",
+        "string",
+        "endowments: drivers' levels changed, at the effects before; effects: their effects changed, at the levels "
+        "before; interaction: both at once; change: the three together, after less before",
+        allowed=("endowments", "effects", "interaction", "change"),
+    ),
+    Column(
+        "driver",
+        "string",
+        "Question, background variable or indicator; composition: all controls; level: change of the share at the "
+        "average category and the worst answer of every driver and control, unexplained; all: their sum",
+    ),
+    Column("label", "string", "What the driver says: the question's wording, or the indicator's label"),
+    Column("estimate", "number", "Contribution to the change of the outcome's share", "proportion", True),
+    Column("se", "number", "Standard error: jackknife by PSU over both waves", "proportion", True, low=0),
+    Column("low", "number", "Lower end of the 95 % interval", "proportion", True),
+    Column("high", "number", "Upper end of the 95 % interval", "proportion", True),
+    Column("p", "number", "p-value of no contribution", "", True, 0, 1),
+    Column(
+        "p_adjusted",
+        "number",
+        "p-value adjusted over the drivers of the part (Benjamini-Hochberg); null for composition, level and all",
+        "",
+        True,
+        0,
+        1,
+    ),
+    Column("df", "number", "Degrees of freedom of the interval, of both waves together", "", True, low=0),
+    Column("n_before", "integer", "Respondents of the predecessor in the model", "persons", True, low=0),
+    Column("n_after", "integer", "Respondents of this wave in the model", "persons", True, low=0),
+    Column(
+        "n_dropped_before",
+        "integer",
+        "Respondents of the predecessor left out for an answer that is not there or not in both waves",
+        "persons",
+        True,
+        low=0,
+    ),
+    Column(
+        "n_dropped_after",
+        "integer",
+        "Respondents of this wave left out for an answer that is not there or not in both waves",
+        "persons",
+        True,
+        low=0,
+    ),
+    Column("psus", "integer", "PSUs in the model, of the wave that has fewer", "PSUs", True, low=0),
+    Column(
+        "left_out", "string", "Labels of predictors that do not compare, or of answers to them, with why", nullable=True
+    ),
+    Column("recoded", "string", "Labels of predictors that were recoded to compare, with why", nullable=True),
+)
 _SIMULATED = Column("simulated", "boolean", "Whether the data were simulated: no respondent ever gave these answers")
 _MODEL_KEY = (
     _SIMULATED,
@@ -699,13 +757,13 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "comparability",
-            "How far each indicator and background variable compares with the predecessor wave, as wave.yml declares",
+            "How far each indicator, question and background variable compares with the predecessor wave, as declared",
             ("wave", "kind", "name"),
             (
                 _WAVE,
                 Column("predecessor", "string", "Wave it is compared with"),
-                Column("kind", "string", "What is compared", allowed=("indicator", "background")),
-                Column("name", "string", "Indicator id or background variable"),
+                Column("kind", "string", "What is compared", allowed=("indicator", "question", "background")),
+                Column("name", "string", "Indicator id, question or background variable"),
                 Column(
                     "verdict",
                     "string",
@@ -976,6 +1034,31 @@ TABLES: dict[str, Table] = {
                 ),
                 _SIMULATED,
             ),
+            public=True,
+        ),
+        Table(
+            "change_decomposition",
+            "Change of each driver model's outcome since the predecessor wave, split by driver; association, not cause",
+            ("wave", "model", "part", "driver"),
+            (
+                *_CHANGE_DECOMPOSITION,
+                Column(
+                    "fewest",
+                    "integer",
+                    "Respondents who gave the driver's rarest answer, in either wave; null for a score",
+                    "persons",
+                    True,
+                    low=0,
+                ),
+                Column("obstacle", "string", "Why there are no numbers; null where there are", nullable=True),
+                _SIMULATED,
+            ),
+        ),
+        Table(
+            "published_change_decomposition",
+            "Decompositions that passed the publication rules; association, not cause",
+            ("wave", "model", "part", "driver"),
+            (*_CHANGE_DECOMPOSITION, _SIMULATED),
             public=True,
         ),
         Table("published_waves", "The waves behind the published tables", ("wave",), _WAVE_FACTS, public=True),

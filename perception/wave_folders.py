@@ -26,6 +26,7 @@ from perception.intake.wave_file import (
     WAVE_FILE,
     WAVE_ID_PATTERN,
     Wave,
+    load_wave,
     sha256,
     write_checksums,
 )
@@ -46,6 +47,7 @@ PUBLICATION_READS = (
     "calibration_totals",
     "replicate_totals",
     "replicate_factors",
+    "responses",
 )
 """The tables of a wave that publication is made from."""
 
@@ -150,16 +152,28 @@ def _chosen_instrument(project: Project, named: str | None, earlier: WaveInputs 
 def complete_wave(project: Project, wave_id: str) -> Path:
     """Set the tables that publication reads to those of the run that just ended, all together; returns their folder.
 
-    Until then publication goes on with the last complete run, so a run that fails half-way changes nothing public.
+    Until then publication goes on with the last complete run, so a run that fails half-way changes nothing public. The
+    instrument is kept with them, for it may be edited before the next run is complete. Tables are only ever replaced,
+    never written into, so a second name for the same file will do: responses take no room twice until the next run.
     """
     folder = project.complete_table("", wave_id).parent
     with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".completing-") as temporary:
         fresh = Path(temporary) / wave_id
         fresh.mkdir()
         for name in PUBLICATION_READS:
-            shutil.copyfile(project.table(name, wave_id), fresh / f"{name}.parquet")
+            _link(project.table(name, wave_id), fresh / f"{name}.parquet")
+        instrument = load_wave(project.waves / wave_id).instrument
+        shutil.copyfile(project.instrument_file(instrument), fresh / project.complete_instrument(wave_id).name)
         _swap(fresh, folder)
     return folder
+
+
+def _link(file: Path, name: Path) -> None:
+    """A second name for a file, or a copy where the file system has no such thing."""
+    try:
+        name.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, name)
 
 
 def _swap(fresh: Path, place: Path) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow.parquet as pq
 
+from perception.drivers.change import DriverSample, response_columns
 from perception.errors import InputError, Problem
 from perception.estimation import design, domains, indices, quantiles, replicates, weighting
 from perception.estimation.trends import WaveSample
@@ -22,6 +24,7 @@ from perception.intake import codebook, harmonise, quality
 from perception.intake.describe import index_weights, raked_margins
 from perception.intake.fieldwork import interviews
 from perception.intake.harmonise import counted_rows
+from perception.intake.instrument import load_instrument
 from perception.intake.quality import Interviews
 from perception.intake.raw import raw_responses
 from perception.intake.readers import read_table
@@ -140,6 +143,24 @@ def wave_sample(project: Project, facts: pd.Series) -> WaveSample:
         table("replicate_totals"),
         replicates.scheme_of(table("replicate_factors")),
         index_weights(table("indicators")),
+    )
+
+
+def driver_sample(project: Project, wave: str) -> DriverSample:
+    """What decomposing a change needs of a wave, from its last complete run."""
+    files = {name: project.complete_table(name, wave) for name in ("responses", "design_psus")}
+    instrument_file = project.complete_instrument(wave)
+    if any(not file.exists() for file in (*files.values(), instrument_file)):
+        what = "was completed by an earlier version of the software, which did not keep responses"
+        raise InputError([Problem(f"wave {wave}", what, f"Run `perception run --wave {wave}`.")])
+    instrument = load_instrument(instrument_file)
+    there = set(pq.read_schema(files["responses"]).names)
+    columns = [name for name in response_columns(instrument) if name in there]
+    return DriverSample(
+        wave,
+        pd.read_parquet(files["responses"], columns=columns),
+        pd.read_parquet(files["design_psus"]),
+        instrument,
     )
 
 

@@ -66,7 +66,7 @@ def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
 ) -> None:
     assert run() == []
     for name, table in TABLES.items():
-        across = table.public or name.startswith("small_area") or name == "trends"
+        across = table.public or name.startswith("small_area") or name in ("trends", "change_decomposition")
         assert small_project.table(name, None if across else WAVE).exists(), name
     assert small_project.internal.stat().st_mode & 0o777 == 0o700
     tables = "SELECT DISTINCT table_name FROM duckdb_tables() ORDER BY 1"
@@ -189,6 +189,39 @@ def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(
     assert gaps.loc[gaps["level"] == "province", "estimate"].notna().all()
 
 
+def test_a_change_is_decomposed_from_the_responses_of_complete_runs(
+    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+) -> None:
+    later = SMALL_WAVE.replace("small-2021", "small-2022")
+    later = later.replace("respondent_id:", "predecessor: small-2021\nrespondent_id:")
+    write_small_wave(small_project.waves / "small-2022", small_answers(seed=2), later)
+    assert run() == []
+    assert runner.run_waves(small_project, ["small-2022"], lambda *_: None) == []
+    parts = pd.read_parquet(small_project.table("published_change_decomposition", None))
+    assert set(parts["driver"]) == {"heard", "composition", "level", "all"}
+    # Every answer is there in both waves, so that the change is that of the estimates.
+    estimates = pd.read_parquet(small_project.table("published_trends", None))
+    change = estimates.query("indicator == 'satisfied' and level == 'all' and domain == 'all'")["change"].item()
+    details = parts[~parts["part"].eq("change") & ~parts["driver"].eq("all")]
+    assert details["estimate"].sum() == pytest.approx(change, abs=1e-12)
+    assert parts["simulated"].all()
+
+    # What is published stays that of the last complete run: an edited instrument waits for the next one.
+    responses = small_project.complete_table("responses", WAVE)
+    assert responses.samefile(small_project.table("responses", WAVE))
+    assert small_project.internal in responses.parents
+    instrument = small_project.instrument_file("small")
+    instrument.write_text(instrument.read_text(encoding="utf-8").replace("variable: heard", "variable: service"))
+    assert runner.publish(small_project, lambda *_: None) == []
+    again = pd.read_parquet(small_project.table("published_change_decomposition", None))
+    pd.testing.assert_frame_equal(again, parts)
+
+    responses.unlink()
+    failures = runner.publish(small_project, lambda *_: None)
+    assert [failure.asset for failure in failures] == ["change_decomposition"]
+    assert f"perception run --wave {WAVE}" in failures[0].cause
+
+
 def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(
     small_project: Project, run: Callable[[], list[runner.RunFailure]]
 ) -> None:
@@ -291,7 +324,7 @@ def test_simulated_waves_are_ranked_apart_and_marked_in_every_public_table(
     for table in (name for name, contract in TABLES.items() if contract.public):
         marks = query(file, f"SELECT DISTINCT wave, simulated FROM {table} ORDER BY 1")
         # Neither wave has one before it that its change could be since; the questionnaire has no index or SDG service.
-        empty = table in ("published_trends", "index_sensitivity", "sdg_16_6_2")
+        empty = table in ("published_trends", "published_change_decomposition", "index_sensitivity", "sdg_16_6_2")
         assert marks == ([] if empty else [("real-2021", False), (WAVE, True)]), table
     ranked = "SELECT wave, indicator, scope, districts, count(rank) AS own FROM district_rankings GROUP BY ALL"
     assert query(file, f"SELECT count(*), min(own) > 0 FROM ({ranked})") == [(8, True)]

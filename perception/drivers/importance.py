@@ -18,6 +18,7 @@ from scipy import special
 from perception.errors import InputError, Problem
 from perception.estimation.design import Design
 from perception.estimation.intervals import t_interval
+from perception.estimation.jackknife import left_out, psu_cross_products
 from perception.estimation.replicates import Scheme, grouped_sums
 
 Floats = NDArray[np.float64]
@@ -80,31 +81,18 @@ def jackknife_covariances(
 ) -> tuple[Floats, Floats, Scheme]:
     """Weighted covariance of `values` (n x p), the same with each PSU left out in turn, and the scheme of variances.
 
-    Stratified jackknife (Wolter 2007, section 4.5): the other PSUs of the stratum stand in for the one left out. PSUs
-    without a row count too; those alone in their stratum stand in for each other.
+    The jackknife is that of `estimation.jackknife`.
     """
-    count, width = len(design.psus), values.shape[1]
-    rows = np.hstack(
-        [np.ones((len(values), 1)), values, (values[:, :, None] * values[:, None, :]).reshape(len(values), -1)]
-    )
-    moments = grouped_sums(psu_rows, count, weights, rows)
-    stratum = design.stratum_codes.copy()
-    sizes = np.bincount(stratum)
-    stratum[sizes[stratum] == 1] = len(sizes)
-    sizes = np.bincount(stratum)[stratum]
-    sums = grouped_sums(stratum, stratum.max() + 1, np.ones(count), moments)
-    kept = np.flatnonzero(sizes > 1)
-    size = sizes[kept, None]
-    total = moments.sum(axis=0)
-    without = total - (size * moments[kept] - sums[stratum[kept]]) / (size - 1)
-    scheme = Scheme(1.0, (sizes[kept] - 1) / sizes[kept], mse=True)
-    return _covariance(total, width), _covariance(without, width), scheme
+    products = psu_cross_products(values, weights, psu_rows, len(design.psus))
+    without = left_out(products, design)
+    return _covariance(products.sum(axis=0)), _covariance(without.sums), without.scheme
 
 
-def _covariance(moments: Floats, width: int) -> Floats:
-    mean = moments[..., 1 : 1 + width] / moments[..., :1]
-    second = (moments[..., 1 + width :] / moments[..., :1]).reshape(*moments.shape[:-1], width, width)
-    return np.asarray(second - mean[..., :, None] * mean[..., None, :])
+def _covariance(products: Floats) -> Floats:
+    """From cross-products of (1, values)."""
+    moments = products / products[..., :1, :1]
+    mean = moments[..., 0, 1:]
+    return np.asarray(moments[..., 1:, 1:] - mean[..., :, None] * mean[..., None, :])
 
 
 def importance(

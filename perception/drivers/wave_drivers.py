@@ -37,7 +37,7 @@ def wave_drivers(
     made: list[dict[str, pd.DataFrame]] = []
     problems: list[Problem] = []
     for name, model in instrument.driver_models.items():
-        drivers_there = any(_is_available(predictor, responses, instrument) for predictor in model.drivers)
+        drivers_there = any(is_available(predictor, responses, instrument) for predictor in model.drivers)
         if model.outcome not in available or not drivers_there:
             continue
         places = {"all": responses}
@@ -75,9 +75,9 @@ def _model_tables(
     wave = str(responses["wave"].iloc[0])
     where = f"wave {wave}, driver model {name} of instrument {instrument.id}"
     where += f", province {unit}" if model.level == "province" else ""
-    there = [(kind, p) for kind, p in model.predictors() if _is_available(p, responses, instrument)]
+    there = [(kind, p) for kind, p in model.predictors() if is_available(p, responses, instrument)]
     known = {predictor.variable for _, predictor in there}
-    lacking = [_label(p.variable, instrument) for _, p in model.predictors() if p.variable not in known]
+    lacking = [predictor_label(p.variable, instrument) for _, p in model.predictors() if p.variable not in known]
     indicator = instrument.indicators[model.outcome]
     if indicator.universe is not None:
         responses = responses[responses[indicator.universe.question].isin(indicator.universe.answers)]
@@ -85,7 +85,7 @@ def _model_tables(
     outcome = answered
     if model.model == "ordered_logit":
         outcome, positive_from = _scale_answers(indicator, answered, responses, instrument)
-    predictors = pd.DataFrame({p.variable: _answers(p, responses, instrument) for _, p in there})
+    predictors = pd.DataFrame({p.variable: predictor_answers(p, responses, instrument) for _, p in there})
     complete = outcome.notna() & predictors.notna().all(axis=1)
     for _, predictor in there:
         if isinstance(predictors[predictor.variable].dtype, pd.CategoricalDtype):
@@ -101,7 +101,7 @@ def _model_tables(
         design_psus=design_psus,
         where=where,
     )
-    labels = {variable: _label(variable, instrument) for variable in known}
+    labels = {variable: predictor_label(variable, instrument) for variable in known}
     unknown = {variable: _dont_know_share(variable, responses[answered.notna()]) for variable in known}
     of_model: dict[str, Any] = {"wave": wave, "model": name, "outcome": model.outcome}
     effects = fit.effects.assign(
@@ -174,7 +174,7 @@ def _facts(fit: DriverFit) -> dict[str, Any]:
     }
 
 
-def _label(variable: str, instrument: Instrument) -> str:
+def predictor_label(variable: str, instrument: Instrument) -> str:
     """What a predictor says to a reader; a background variable is its own name."""
     if variable in instrument.questions:
         return instrument.questions[variable].label.en
@@ -212,14 +212,15 @@ def _dont_know_share(variable: str, responses: pd.DataFrame) -> float | None:
     return float((responses[column].astype("str") == "dont_know").mean())
 
 
-def _is_available(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> bool:
+def is_available(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> bool:
+    """Whether the wave has answers to what a predictor is made from."""
     variable = predictor.variable
     if variable in instrument.indicators:
         return variable in instrument.available_indicators(responses.columns)
     return variable in responses and bool(responses[variable].notna().any())
 
 
-def _answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> pd.Series:
+def predictor_answers(predictor: Predictor, responses: pd.DataFrame, instrument: Instrument) -> pd.Series:
     """A score as a number, anything else as a category in the order of its scale; null where there is no answer."""
     variable = predictor.variable
     scale: tuple[str, ...] = ("no", "yes")

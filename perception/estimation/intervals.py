@@ -25,6 +25,17 @@ def t_interval(estimate: Numbers, se: Numbers, df: Numbers, confidence: float = 
     return estimate - half, estimate + half
 
 
+def satterthwaite(first: Numbers, second: Numbers, df_first: Numbers, df_second: Numbers) -> Numbers:
+    """Degrees of freedom of the sum of two independent variances (Satterthwaite 1946).
+
+    The smaller df where the sum is 0 or one of them is below 1.
+    """
+    variance, df = first + second, np.minimum(df_first, df_second)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        combined = variance**2 / (first**2 / df_first + second**2 / df_second)
+    return np.where((df >= 1) & (variance > 0), combined, df)
+
+
 def logit_interval(share: Numbers, se: Numbers, df: Numbers, confidence: float = CONFIDENCE) -> tuple[Numbers, Numbers]:
     """The t interval on the logit scale, transformed back; null at 0 and 1."""
     inside = (share > 0) & (share < 1)

@@ -372,6 +372,44 @@ def _in(rows: pd.DataFrame, others: pd.DataFrame, key: list[str]) -> pd.DataFram
     return rows[pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(others[key]))]
 
 
+def published_change_decomposition(
+    decomposition: pd.DataFrame,
+    published: pd.DataFrame,
+    indicators: pd.DataFrame,
+    rules: PublicationRules | None = None,
+) -> pd.DataFrame:
+    """Table `published_change_decomposition`: of `change_decomposition`, the models that may be published.
+
+    The change of the outcome itself must be in `published` (`published_trends`), the outcome not be sensitive, and
+    respondents, PSUs and df suffice in both waves. Of a model with a driver that is a sensitive indicator and stands
+    for too few persons, the sums over drivers alone are published: the other drivers would give its parts away.
+    """
+    rules = rules or PublicationRules()
+    found = decomposition[decomposition["estimate"].notna()]
+    changes = published[(published["quality"] != "suppress") & (published[["level", "domain"]] == "all").all(axis=1)]
+    sensitive = indicators.loc[indicators["sensitive"].astype(bool), ["wave", "indicator"]]
+    enough = (
+        (found[["n_before", "n_after"]].min(axis=1) >= rules.minimum_n)
+        & (found["psus"] >= rules.minimum_psus)
+        & (found["df"] >= rules.minimum_df)
+    )
+    shown = enough & _listed(found, changes, "outcome") & ~_sensitive_in_either(found, sensitive, "outcome")
+    thin = _sensitive_in_either(found, sensitive, "driver") & (found["fewest"] < rules.minimum_persons).fillna(True)
+    in_sums = thin.groupby([found["wave"], found["model"]]).transform("any") & (found["driver"] != "all")
+    return conform(found[shown & ~in_sums], "published_change_decomposition")
+
+
+def _listed(rows: pd.DataFrame, indicators: pd.DataFrame, name: str, wave: str = "wave") -> pd.Series:
+    """Whether `indicators` (wave, indicator) lists what each row has in the columns `wave` and `name`."""
+    known = pd.MultiIndex.from_frame(indicators[["wave", "indicator"]])
+    return pd.Series(pd.MultiIndex.from_frame(rows[[wave, name]]).isin(known), index=rows.index)
+
+
+def _sensitive_in_either(rows: pd.DataFrame, sensitive: pd.DataFrame, name: str) -> pd.Series:
+    """Whether what a row has in column `name` is a sensitive indicator of its wave or of the predecessor."""
+    return _listed(rows, sensitive, name) | _listed(rows, sensitive, name, "predecessor")
+
+
 def published_gaps(gaps: pd.DataFrame, published: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
     """Table `published_gaps`: of `subgroup_gaps`, those of which both groups are published in `published_estimates`.
 

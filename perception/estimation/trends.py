@@ -29,15 +29,18 @@ from perception.estimation.domains import (
 )
 from perception.estimation.gaps import FALSE_DISCOVERY_RATE, adjusted_p_values, group_pairs, indicators_together
 from perception.estimation.indices import Weights, index_domains
+from perception.estimation.intervals import satterthwaite
 from perception.estimation.replicates import Scheme
 from perception.geography.gazetteer import Gazetteer, common_units, vintage_units
 from perception.schemas import TABLES, conform
 
 GAP_PREFIX = "gap:"
 Verdicts = dict[tuple[str, str], tuple[str, str | None]]
-"""Verdict and reason of each indicator or background variable, by (kind, name) as in table `comparability`."""
+"""Verdict and reason by (kind, name), as in table `comparability`."""
 
-_BACKGROUND_OF = {"age_group": "age"}
+BACKGROUND_OF = {"age_group": "age"}
+"""The background variable from which another is made."""
+
 _PLACE = ["level", "unit_id", "domain"]
 _KEY = ["indicator", *_PLACE]
 _UNIT_COLUMNS = {"district": "common_id", "division": "division_id", "province": "province_id", "all": "all"}
@@ -181,12 +184,9 @@ def wave_trends(
     vintage, common = common_units(gazetteer, before.vintage, after.vintage)
     sides = _side(before, gazetteer, common, not shared_psus), _side(after, gazetteer, common, not shared_psus)
     revisit = _revisit(before, after, sides[0].design, sides[1].design) if shared_psus else None
-    declared = {
-        (str(kind), str(name)): (str(verdict), None if pd.isna(reason) else str(reason))
-        for kind, name, verdict, reason in comparability[["kind", "name", "verdict", "reason"]].itertuples(index=False)
-    }
+    declared = declared_verdicts(comparability)
     answers = pd.concat([side.answers for side in sides])
-    verdicts = {str(name): _declared(declared, "indicator", str(name)) for name in answers["indicator"].unique()}
+    verdicts = {str(name): verdict_on(declared, "indicator", str(name)) for name in answers["indicator"].unique()}
     both = set(sides[0].answers["indicator"]) & set(sides[1].answers["indicator"])
     tables = []
     for names in indicators_together(answers):
@@ -197,7 +197,7 @@ def wave_trends(
             own = [side.cells(alone) for side in sides if side.answers["indicator"].isin(alone).any()]
             tables.append(_places_alone([cells.groupby(_KEY, observed=True)["n"].sum().reset_index() for cells in own]))
     for name in sorted({*before.indices, *after.indices}):
-        verdicts[name] = _declared(declared, "indicator", name)
+        verdicts[name] = verdict_on(declared, "indicator", name)
         if name in before.indices and name in after.indices and before.indices[name] != after.indices[name]:
             verdicts[name] = "break", "the weights of its parts changed"
         own_indices = [side.index(name) for side in sides if name in side.indices]
@@ -220,8 +220,16 @@ def wave_trends(
     return conform(judged.sort_values(_KEY), "trends")
 
 
-def _declared(declared: Verdicts, kind: str, name: str) -> tuple[str, str | None]:
-    """The verdict on an indicator or background variable, and its reason; what is not declared is a break."""
+def declared_verdicts(comparability: pd.DataFrame) -> Verdicts:
+    """The verdicts of table `comparability`, of one wave."""
+    return {
+        (str(kind), str(name)): (str(verdict), None if pd.isna(reason) else str(reason))
+        for kind, name, verdict, reason in comparability[["kind", "name", "verdict", "reason"]].itertuples(index=False)
+    }
+
+
+def verdict_on(declared: Verdicts, kind: str, name: str) -> tuple[str, str | None]:
+    """The verdict on an indicator, question or background variable, and its reason; what is not declared is a break."""
     verdict, reason = declared.get((kind, name), ("break", "not declared"))
     return verdict, (reason or "declared as a break") if verdict == "break" else reason
 
@@ -239,10 +247,11 @@ def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame, replic
     return _Side(answers, design, units, dimensions, calibrated, sample.replicate_totals, scheme, sample.indices)
 
 
-def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) -> _Revisit:
-    """The shared PSUs, in strata that both waves have in common.
+def shared_psus(old: Design, new: Design, before: str, after: str) -> pd.DataFrame:
+    """The PSUs that the designs of the waves `before` and `after` have in common, by their id.
 
-    A stratum with one shared PSU of several says nothing about their covariance, which then counts as 0.
+    Columns psu; variance_stratum, row_before and size_before (the stratum, the row in `psus` and the PSUs of that
+    stratum); variance_stratum_after, row_after and size_after. InputError when there is none.
     """
     one = old.psus.assign(row_before=range(len(old.psus)), size_before=old.stratum_sizes[old.stratum_codes])
     other = new.psus.assign(row_after=range(len(new.psus)), size_after=new.stratum_sizes[new.stratum_codes])
@@ -251,12 +260,21 @@ def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) ->
         raise InputError(
             [
                 Problem(
-                    f"{after.wave}/wave.yml, design.shared_psus",
-                    f"no PSU of this wave has the id of one of {before.wave}",
+                    f"{after}/wave.yml, design.shared_psus",
+                    f"no PSU of this wave has the id of one of {before}",
                     "Take shared_psus out, or declare psu and psu_within so that a PSU has the same id in both waves.",
                 )
             ]
         )
+    return shared
+
+
+def _revisit(before: WaveSample, after: WaveSample, old: Design, new: Design) -> _Revisit:
+    """The shared PSUs, in strata that both waves have in common.
+
+    A stratum with one shared PSU of several says nothing about their covariance, which then counts as 0.
+    """
+    shared = shared_psus(old, new, before.wave, after.wave)
     shared["variance_stratum"] = shared["variance_stratum"] + " / " + shared["variance_stratum_after"]
     both = shared.groupby("variance_stratum")["psu"].transform("size")
     alone = (shared["size_before"] == 1) & (shared["size_after"] == 1)
@@ -295,9 +313,7 @@ def _changes(sampled: tuple[SampledDomains, SampledDomains], revisit: _Revisit |
     variance, df = old + new, np.minimum(df_old, df_new)
     unknown = (both["agree_before"].astype(bool) & both["agree_after"].astype(bool)).to_numpy()
     if revisit is None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            satterthwaite = variance**2 / (old**2 / df_old + new**2 / df_new)
-        df = np.where((df >= 1) & (variance > 0), satterthwaite, df)
+        df = satterthwaite(old, new, df_old, df_new)
         unknown = unknown | ~(variance > 0)
     else:
         columns = both["row_before"].to_numpy(np.intp), both["row_after"].to_numpy(np.intp)
@@ -352,7 +368,7 @@ def domain_kind(domain: pd.Series) -> pd.Series:
 def _explained(frame: pd.DataFrame, declared: Verdicts, coverage: pd.DataFrame) -> pd.DataFrame:
     """The rows with `obstacle`, the first reason why one does not compare, and `note`, what was recoded."""
     variable = domain_kind(frame["domain"]).str.removeprefix(GAP_PREFIX)
-    groups = {name: _declared(declared, "background", _BACKGROUND_OF.get(name, name)) for name in variable.unique()}
+    groups = {name: verdict_on(declared, "background", BACKGROUND_OF.get(name, name)) for name in variable.unique()}
     groups["all"] = ("same", None)
     broken = variable.map({name: reason for name, (verdict, reason) in groups.items() if verdict == "break"})
     recoded = variable.map({name: reason for name, (verdict, reason) in groups.items() if verdict != "break"})

@@ -365,10 +365,10 @@ def comparability(changes: pd.DataFrame, wave: Wave) -> pd.DataFrame:
 
 
 def compared_quantities(changes: pd.DataFrame, wave: Wave, instrument: Instrument) -> pd.DataFrame:
-    """Table `comparability`: how far each indicator and background variable compares with the predecessor's.
+    """Table `comparability`: how far each indicator, question and background variable compares with the predecessor's.
 
     The strictest verdict of an indicator's questions counts, its universe included. Indicators are those that either
-    wave can make; the table is empty without a predecessor.
+    wave can make, questions those that either asked; the table is empty without a predecessor.
     """
     columns = TABLES["comparability"].names
     if wave.predecessor is None:
@@ -376,6 +376,7 @@ def compared_quantities(changes: pd.DataFrame, wave: Wave, instrument: Instrumen
     verdicts = comparability(changes, wave).set_index("variable")
     parts = {("indicator", name): i.needed_questions for name, i in instrument.indicators.items()}
     parts |= {("indicator", name): instrument.questions_of(index) for name, index in instrument.all_indices.items()}
+    parts |= {("question", name): {name} for name in instrument.questions}
     parts |= {("background", name): {name} for name in BACKGROUND}
     rows = []
     for (kind, name), needed in parts.items():

@@ -1,9 +1,10 @@
-"""Step 1 of the reference numbers for tests/test_wave_golden.py: responses of two simulated waves as CSV, for waves.R.
+"""Step 1 of the reference numbers computed on simulated waves: their responses as CSV, for waves.R and oaxaca.R.
 
-    python tests/golden/waves.py FOLDER && Rscript tests/golden/waves.R FOLDER
+    python tests/golden/waves.py FOLDER && Rscript tests/golden/waves.R FOLDER && Rscript tests/golden/oaxaca.R FOLDER
 
-from the root of the repository writes FOLDER/<wave>.csv (half a megabyte each, not committed) and then
-tests/golden/wave_estimates.csv. The CSV has answers as they were given: R works out the indicators itself.
+from the root of the repository writes FOLDER/<wave>.csv (a megabyte or two each, not committed) and then
+tests/golden/wave_estimates.csv (for tests/test_wave_golden.py) and tests/golden/oaxaca_parts.csv (for
+tests/test_change_decomposition.py). The CSV has answers as they were given: R works out the indicators itself.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from perception import wave_tables  # noqa: E402
 from perception.intake.raw import raw_responses  # noqa: E402
 from perception.project import Project, open_wave  # noqa: E402
 
-WAVES = ("kp-2018", "punjab-2024")
+WAVES = ("kp-2018", "punjab-2024", "kp-2021", "kp-2024")
 SERVICES = ("health", "primary_school", "secondary_school", "water", "electricity", "waste", "identity")
+BACKGROUND = ("sex", "urban", "age_group", "education", "wealth")
 QUESTIONS = (
     *("district_satisfaction", "safety_after_dark", "health_wait"),
     *(f"{service}_{what}" for service in SERVICES for what in ("used", "satisfaction")),
+    *(f"health_{what}" for what in ("access", "affordability", "facilities", "equality", "courtesy")),
+    *("local_government_responds", "discrimination", "complaint_made"),
 )
 
 
@@ -42,7 +46,7 @@ def main(folder: Path) -> None:
                 "district_id": tidy["district_id"],
                 "province_id": tidy["district_id"].map(inputs.units.set_index("district_id")["province_id"]),
                 "variance_stratum": tidy["psu"].map(strata),
-                **{name: tidy[name] for name in ("psu", "weight", "sex", "urban")},
+                **{name: tidy[name] for name in ("psu", "weight", *BACKGROUND)},
                 **{name: tidy[name] for name in QUESTIONS if name in tidy},
             }
         )
