@@ -107,7 +107,7 @@ def estimate_review(
     per_wave=True,
     after=[quality_page],
 )
-def driver_models_of_a_wave(
+def drivers(
     context: dg.AssetExecutionContext,
     project: ProjectResource,
     responses: pd.DataFrame,
