@@ -21,6 +21,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/intake.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/drivers.py
 
 ui: $(VENV)/installed
 	$(BIN)/perception ui
