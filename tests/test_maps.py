@@ -18,7 +18,7 @@ from PIL import Image
 
 from perception.errors import InputError
 from perception.geography import DISCLAIMER, Geometry, district_geometry, load_gazetteer, vintage_units
-from perception.publish import maps, plotly_map, site, static_map
+from perception.publish import drawing, maps, plotly_map, site, static_map
 from perception.schemas import conform
 
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "reference"
@@ -302,7 +302,7 @@ def test_png_has_both_sizes_the_class_colours_and_says_what_it_is(tables, known)
     for wave, simulated in (("kp-2021", True), ("punjab-2021", False)):
         spec, _, canvas = spec_of(tables, known, wave, "satisfied")
         single, double = (Image.open(io.BytesIO(content)) for content in static_map.pngs(spec, canvas))
-        assert single.width == static_map.WIDTH == 840
+        assert single.width == drawing.WIDTH == 840
         assert double.size == (2 * single.width, 2 * single.height)
         assert double.text["Title"].startswith("SIMULATED DATA: ") == simulated
         assert ("Warning" in double.text) == simulated

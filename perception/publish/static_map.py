@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import html
-import io
 import math
-import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from perception.publish.drawing import (
+    ALARM,
+    EM,
+    INNER,
+    MARGIN,
+    Box,
+    Text,
+    draw_shape,
+    draw_watermark,
+    svg_opening,
+    svg_shape,
+    svg_watermark,
+    write,
+    write_heading,
+)
+from perception.publish.drawing import pngs as png_images
 from perception.publish.maps import (
     BORDER,
     GREY,
@@ -26,13 +40,8 @@ from perception.publish.maps import (
 )
 from perception.publish.plotly_map import mark_colour
 
-WIDTH, MARGIN = 840, 32
-INNER = WIDTH - 2 * MARGIN
 TALLEST = 640
 LABEL = 10
-ALARM = "#a3152d"
-FONTS = "'DejaVu Sans', Verdana, 'Segoe UI', Helvetica, Arial, sans-serif"
-_EM = {False: 0.54, True: 0.61}  # mean letter width of DejaVu Sans, regular and bold
 
 
 @dataclass(frozen=True)
@@ -48,30 +57,6 @@ class Canvas:
     labels: Mapping[str, tuple[float, float, tuple[str, ...]]]
     width: float
     height: float
-
-
-@dataclass(frozen=True)
-class Text:
-    """A line of text; `x`, `y` is where its baseline starts (or its middle, or its end)."""
-
-    x: float
-    y: float
-    text: str
-    size: float = 12
-    colour: str = GREY
-    bold: bool = False
-    anchor: str = "start"
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of the legend; filled with hatching when `fill` is the ground of the hatching."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    fill: str
 
 
 @dataclass(frozen=True)
@@ -137,7 +122,7 @@ def _label(shape: Any, name: str) -> tuple[float, float, tuple[str, ...]]:
     grid = grid[np.argsort(np.hypot(*(grid - middle).T))]
     shapely.prepare(part)
     for lines in dict.fromkeys([(name,), tuple(name.rsplit(" ", 1))]):
-        width = (max(map(len, lines)) + 1) * LABEL * _EM[False] / 2
+        width = (max(map(len, lines)) + 1) * LABEL * EM[False] / 2
         height = len(lines) * LABEL * 1.15 / 2
         x, y = grid[:, 0], grid[:, 1]
         inside = shapely.contains(part, shapely.box(x - width, y - height, x + width, y + height))
@@ -166,27 +151,15 @@ def labels(spec: MapSpec, drawn: Canvas) -> Iterator[tuple[Place, Text]]:
 def layout(spec: MapSpec, drawn: Canvas) -> Scene:
     """Where everything stands, from the top: title, what is measured, legend, map, notes, source."""
     texts: list[Text] = []
-    y: float = MARGIN
-    if spec.simulated:
-        y = _write(texts, y, f"{SIMULATED}: no person gave these answers", 14, ALARM, bold=True) + 2
-    y = _write(texts, y, spec.title, 23, INK, bold=True) + 2
-    y = _write(texts, y, spec.subtitle, 14, GREY)
+    y = write_heading(texts, spec.title, spec.subtitle, spec.simulated)
     if spec.summary:
-        y = _write(texts, y, spec.summary, 14, INK)
+        y = write(texts, y, spec.summary, 14, INK)
     y, boxes = _legend(spec, texts, y + 30)
     map_y = y + 18
     y = map_y + drawn.height + 14
     for note in (spec.asked, *spec.notes, spec.source, spec.boundary, *([SIMULATED_NOTE] if spec.simulated else [])):
-        y = _write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
+        y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
     return Scene(math.ceil(y + MARGIN - 12), tuple(texts), tuple(boxes), MARGIN + (INNER - drawn.width) / 2, map_y)
-
-
-def _write(texts: list[Text], y: float, text: str, size: float, colour: str, bold: bool = False) -> float:
-    """Add a text below `y`, broken into lines; the y below it."""
-    for line in textwrap.wrap(text, int(INNER / (size * _EM[bold]))):
-        y += size * 1.35
-        texts.append(Text(MARGIN, round(y, 1), line, size, colour, bold))
-    return y
 
 
 def _legend(spec: MapSpec, texts: list[Text], y: float) -> tuple[float, list[Box]]:
@@ -228,18 +201,12 @@ def _svg_lines(spec: MapSpec, drawn: Canvas, scene: Scene) -> Iterator[str]:
     desc = " ".join(
         [mark + spec.subtitle + ".", spec.measure + ".", spec.asked, *spec.notes, spec.source, spec.boundary]
     )
-    yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{scene.height}" '
-        f'viewBox="0 0 {WIDTH} {scene.height}" role="img" aria-labelledby="title desc" font-family="{FONTS}">'
-    )
-    yield f'<title id="title">{html.escape(mark + spec.title)}</title>'
-    yield f'<desc id="desc">{html.escape(desc)}</desc>'
+    yield from svg_opening(scene.height, mark + spec.title, desc)
     yield (
         '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         f'<rect width="6" height="6" fill="{HATCH_GROUND}"/><rect width="1.6" height="6" fill="{HATCH_LINE}"/>'
         "</pattern></defs>"
     )
-    yield f'<rect width="{WIDTH}" height="{scene.height}" fill="#ffffff"/>'
     yield f'<g transform="translate({scene.map_x:g},{scene.map_y:g})" stroke-linejoin="round">'
     yield f'<g stroke="{BORDER}" stroke-width="0.6">'
     for place in spec.having(*STATES):
@@ -251,30 +218,14 @@ def _svg_lines(spec: MapSpec, drawn: Canvas, scene: Scene) -> Iterator[str]:
     yield f'</g><path class="border" fill="none" stroke="{INK}" stroke-width="1.1" d="{drawn.borders[1]}"/>'
     for place, text in labels(spec, drawn):
         halo = f' paint-order="stroke" stroke="{HATCH_GROUND}" stroke-width="3"' if place.state == "suppressed" else ""
-        yield f'<g class="name" pointer-events="none"{halo}>{_svg_text(text)}</g>'
+        yield f'<g class="name" pointer-events="none"{halo}>{svg_shape(text)}</g>'
     if spec.simulated:
-        x, y = drawn.width / 2, drawn.height / 2
-        yield (
-            f'<text class="watermark" transform="translate({x:g},{y:g}) rotate(-30)" font-size="60" font-weight="bold" '
-            f'text-anchor="middle" fill="{INK}" fill-opacity="0.11" pointer-events="none">{SIMULATED}</text>'
-        )
+        yield svg_watermark(drawn.width / 2, drawn.height / 2)
     yield "</g>"
     for box in scene.boxes:
-        yield (
-            f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" '
-            f'fill="{_fill(box.fill)}" stroke="{BORDER}" stroke-width="0.6"/>'
-        )
-    yield from map(_svg_text, scene.texts)
+        yield svg_shape(replace(box, fill=_fill(box.fill)))
+    yield from map(svg_shape, scene.texts)
     yield "</svg>"
-
-
-def _svg_text(text: Text) -> str:
-    weight = ' font-weight="bold"' if text.bold else ""
-    anchor = f' text-anchor="{text.anchor}"' if text.anchor != "start" else ""
-    return (
-        f'<text x="{text.x:g}" y="{text.y:g}" font-size="{text.size:g}" fill="{text.colour}"{weight}{anchor}>'
-        f"{html.escape(text.text)}</text>"
-    )
 
 
 def _fill(colour: str) -> str:
@@ -283,39 +234,19 @@ def _fill(colour: str) -> str:
 
 def pngs(spec: MapSpec, drawn: Canvas) -> tuple[bytes, bytes]:
     """The map as PNG at 1x (840 pixels wide) and 2x, with title, source and any SIMULATED in the metadata."""
-    import matplotlib as mpl
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image, PngImagePlugin
-
     scene = layout(spec, drawn)
-    with mpl.rc_context({"font.family": "DejaVu Sans", "hatch.linewidth": 1.1, "text.parse_math": False}):
-        figure = Figure(figsize=(WIDTH / 100, scene.height / 100), dpi=200, facecolor="white")
-        agg = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(scene.height, 0))
-        axes.set_axis_off()
-        _draw(axes, spec, drawn, scene)
-        agg.draw()
-    double = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
-    metadata = PngImagePlugin.PngInfo()
-    metadata.add_itxt("Title", (f"{SIMULATED}: " if spec.simulated else "") + spec.title)
-    metadata.add_itxt("Description", " ".join([spec.subtitle + ".", *spec.notes, spec.boundary]))
-    metadata.add_itxt("Source", spec.source)
-    if spec.simulated:
-        metadata.add_itxt("Warning", f"{SIMULATED}. {SIMULATED_NOTE}")
-    images = []
-    for image in (double.reduce(2), double):
-        with io.BytesIO() as file:
-            image.save(file, format="png", pnginfo=metadata)
-            images.append(file.getvalue())
-    return images[0], images[1]
+    metadata = {
+        "Title": (f"{SIMULATED}: " if spec.simulated else "") + spec.title,
+        "Description": " ".join([spec.subtitle + ".", *spec.notes, spec.boundary]),
+        "Source": spec.source,
+        **({"Warning": f"{SIMULATED}. {SIMULATED_NOTE}"} if spec.simulated else {}),
+    }
+    return png_images(scene.height, lambda axes: _draw(axes, spec, drawn, scene), metadata)
 
 
 def _draw(axes: Any, spec: MapSpec, drawn: Canvas, scene: Scene) -> None:
     import numpy as np
     from matplotlib.collections import PathCollection
-    from matplotlib.patches import Rectangle
     from matplotlib.path import Path
     from matplotlib.patheffects import withStroke
 
@@ -328,18 +259,6 @@ def _draw(axes: Any, spec: MapSpec, drawn: Canvas, scene: Scene) -> None:
         artist.set_hatch("////")
         artist.set_hatchcolor(HATCH_LINE)
         return artist
-
-    def write(text: Text, x: float = 0, y: float = 0) -> Any:
-        return axes.text(
-            text.x + x,
-            text.y + y,
-            text.text,
-            fontsize=text.size * 0.72,
-            color=text.colour,
-            fontweight="bold" if text.bold else "normal",
-            ha={"start": "left", "middle": "center", "end": "right"}[text.anchor],
-            va="baseline",
-        )
 
     for suppressed in (False, True):
         places = [place for place in spec.having(*STATES) if (place.state == "suppressed") == suppressed]
@@ -354,25 +273,14 @@ def _draw(axes: Any, spec: MapSpec, drawn: Canvas, scene: Scene) -> None:
     border = PathCollection([outline(drawn.borders[0])], facecolors="none", edgecolors=INK, linewidths=0.8)
     axes.add_collection(border, autolim=False)
     for box in scene.boxes:
-        patch = Rectangle((box.x, box.y), box.width, box.height, facecolor=box.fill, edgecolor=BORDER, linewidth=0.45)
-        axes.add_patch(hatched(patch) if box.fill == HATCH_GROUND else patch)
+        patch = draw_shape(axes, box)
+        if box.fill == HATCH_GROUND:
+            hatched(patch)
     for text in scene.texts:
-        write(text)
+        draw_shape(axes, text)
     for place, text in labels(spec, drawn):
-        made = write(text, scene.map_x, scene.map_y)
+        made = draw_shape(axes, replace(text, x=text.x + scene.map_x, y=text.y + scene.map_y))
         if place.state == "suppressed":
             made.set_path_effects([withStroke(linewidth=2.2, foreground=HATCH_GROUND)])
     if spec.simulated:
-        x, y = scene.map_x + drawn.width / 2, scene.map_y + drawn.height / 2
-        axes.text(
-            x,
-            y,
-            SIMULATED,
-            fontsize=43,
-            fontweight="bold",
-            color=INK,
-            alpha=0.11,
-            rotation=30,
-            ha="center",
-            va="center",
-        )
+        draw_watermark(axes, scene.map_x + drawn.width / 2, scene.map_y + drawn.height / 2)
