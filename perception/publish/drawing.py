@@ -154,7 +154,7 @@ def svg_watermark(x: float, y: float) -> str:
 
 def draw_shape(axes: Any, shape: Shape) -> Any:
     """A shape on Matplotlib axes that count pixels downwards; the artist."""
-    from matplotlib.patches import Circle, Polygon, Rectangle
+    from matplotlib.patches import Circle, Patch, Polygon, Rectangle
 
     if isinstance(shape, Text):
         return axes.text(
@@ -177,16 +177,15 @@ def draw_shape(axes: Any, shape: Shape) -> Any:
             solid_capstyle="butt",
             scalex=False,
             scaley=False,
-            zorder=1,
         )[0]
     if isinstance(shape, Box):
-        width = shape.thickness * _POINTS
-        paint = {"facecolor": shape.fill, "edgecolor": shape.stroke, "linewidth": width}
-        return axes.add_patch(Rectangle((shape.x, shape.y), shape.width, shape.height, **paint))
-    paint = {"facecolor": shape.fill, "edgecolor": shape.stroke, "linewidth": 1.6 * _POINTS, "zorder": 2}
-    if shape.diamond:
-        return axes.add_patch(Polygon(_corners(shape), **paint))
-    return axes.add_patch(Circle((shape.x, shape.y), shape.radius, **paint))
+        width = shape.thickness
+        made: Patch = Rectangle((shape.x, shape.y), shape.width, shape.height)
+    else:
+        width = 1.6
+        made = Polygon(_corners(shape)) if shape.diamond else Circle((shape.x, shape.y), shape.radius)
+    made.set(facecolor=shape.fill, edgecolor=shape.stroke, linewidth=width * _POINTS)
+    return axes.add_patch(made)
 
 
 def draw_watermark(axes: Any, x: float, y: float) -> None:
