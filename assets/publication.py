@@ -214,6 +214,10 @@ def site(
     district_rankings: pd.DataFrame,
     index_sensitivity: pd.DataFrame,
     published_drivers: pd.DataFrame,
+    published_driver_importance: pd.DataFrame,
+    published_driver_models: pd.DataFrame,
+    published_diagnosis: pd.DataFrame,
+    published_change_decomposition: pd.DataFrame,
     published_waves: pd.DataFrame,
     published_indicators: pd.DataFrame,
 ) -> dg.MaterializeResult:
@@ -222,6 +226,10 @@ def site(
         "district_rankings": district_rankings,
         "index_sensitivity": index_sensitivity,
         "published_drivers": published_drivers,
+        "published_driver_importance": published_driver_importance,
+        "published_driver_models": published_driver_models,
+        "published_diagnosis": published_diagnosis,
+        "published_change_decomposition": published_change_decomposition,
         "published_waves": published_waves,
         "published_indicators": published_indicators,
     }

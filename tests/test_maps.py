@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -18,7 +19,7 @@ from PIL import Image
 
 from perception.errors import InputError
 from perception.geography import DISCLAIMER, Geometry, district_geometry, load_gazetteer, vintage_units
-from perception.publish import drawing, maps, plotly_map, site, static_map
+from perception.publish import drawing, driver_pages, maps, plotly_map, site, static_figures, static_map
 from perception.schemas import conform
 
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "reference"
@@ -118,35 +119,74 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
         }
         for wave, _, indicator in plan
     ]
-    driver = {
-        "wave": "kp-2021",
-        "model": "care",
-        "outcome": "satisfied",
-        "driver": "waiting_time",
-        "label": "Waiting time at the last visit",
-        "kind": "driver",
-        "term": "per SD",
-        "effect": -0.052,
-        "se": 0.01,
-        "low": -0.072,
-        "high": -0.032,
-        "p": 0.0001,
-        "p_adjusted": 0.0002,
-        "n": 4300,
-        "n_dropped": 12,
-        "not_in_wave": None,
-        "psus": 380,
-        "df": 300,
-    }
     rows = {
         "published_estimates": estimates,
         "district_rankings": ranks,
         "index_sensitivity": [],
-        "published_drivers": [driver],
+        **driver_tables(),
         "published_waves": waves,
         "published_indicators": indicators,
     }
     return {name: _frame(name, content) for name, content in rows.items()}
+
+
+def driver_tables() -> dict[str, list[dict[str, object]]]:
+    """One driver model of the KP wave with two drivers, the diagnosis of Bannu and of Swat, and a change."""
+    model = {"wave": "kp-2021", "model": "care", "level": "all", "unit_id": "all", "outcome": "satisfied"}
+    model |= {"simulated": True, "n": 4300, "n_dropped": 12, "psus": 380, "df": 300}
+    waiting = {"driver": "waiting_time", "label": "Waiting time at the last visit", "kind": "driver", "term": "per SD"}
+    waiting |= {"effect": -0.052, "se": 0.01, "low": -0.072, "high": -0.032, "p": 0.0001, "p_adjusted": 0.0002}
+    paid = {"driver": "paid", "label": NASTY, "kind": "driver", "term": "yes", "reference": "no"}
+    paid |= {"effect": 0.011, "se": 0.01, "low": -0.009, "high": 0.031, "p": 0.3, "p_adjusted": 0.3}
+    shares = [
+        {"share": 0.7, "share_low": 0.6, "share_high": 0.8, "performance": 0.4, "quadrant": "cannot_tell"},
+        {"share": 0.3, "share_low": 0.2, "share_high": 0.4, "performance": 0.6, "quadrant": "possible_overkill"},
+    ]
+    ends = {"importance": 0.1, "se": 0.01, "low": 0.08, "high": 0.12, "johnson": 0.1}
+    facts = {"label": "What goes with care", "kind": "ordered_logit", "pseudo_r2": 0.1, "proportional_odds_p": 0.0004}
+    facts |= {"largest_inflation": 1.1, "most_inflated": "paid", "slopes": "common", "slopes_gain": 0.0}
+    parts = [(*waiting_part, 0.03) for waiting_part in (("waiting_time", -0.05), ("paid", 0.01), ("rest", -0.04))]
+    gap = [
+        {
+            **model,
+            "district_id": district,
+            "province_id": "kp",
+            "driver": driver,
+            "label": {"waiting_time": waiting["label"], "paid": NASTY}.get(driver, f"The {driver}"),
+            "contribution": value,
+            "contribution_low": value - reach,
+            "contribution_high": value + reach,
+            "share": 0.3,
+            "share_province": 0.4,
+            "n": 90,
+            "psus": 11,
+            **({"mean": 1.5, "mean_province": 1.9} if driver == "waiting_time" else {}),
+            **({"what_if": 0.35, "what_if_low": 0.27, "what_if_high": 0.43} if driver == "waiting_time" else {}),
+        }
+        for district in ("kp-bannu", "kp-swat")
+        for driver, value, reach in (*parts, ("composition", -0.02, 0.03), ("gap", -0.1, 0.04))
+    ]
+    change = {"wave": "kp-2021", "predecessor": "kp-2018", "model": "care", "outcome": "satisfied", "simulated": True}
+    change |= {"n_before": 3900, "n_after": 4200, "estimate": 0.06, "low": 0.02, "high": 0.1, "driver": "all"}
+    change |= {"label": "all", "recoded": "Waiting time (the middle answer is gone)"}
+    return {
+        "published_drivers": [model | waiting | {"dont_know_share": 0.08}, model | paid | {"dont_know_share": 0.01}],
+        "published_driver_importance": [
+            model
+            | ends
+            | {"driver": driver["driver"], "label": driver["label"]}
+            | share
+            | {"performance_low": share["performance"] - 0.02, "performance_high": share["performance"] + 0.02}
+            for driver, share in zip((waiting, paid), shares, strict=True)
+        ],
+        "published_driver_models": [model | facts],
+        "published_diagnosis": gap,
+        "published_change_decomposition": [
+            change | {"part": "change"},
+            *(change | {"part": part} for part in ("endowments", "effects", "interaction")),
+            change | {"part": "endowments", "driver": "waiting_time", "label": waiting["label"], "estimate": -0.01},
+        ],
+    }
 
 
 def _frame(table: str, rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -404,12 +444,16 @@ def test_site_has_a_page_and_images_for_each_headline_indicator(folder):
     wanted = {
         "index.html",
         "kp-2021/drivers.html",
+        "kp-2021/drivers-care.html",
+        "kp-2021/drivers-care-districts.html",
         "assets/plotly.min.js",
         "assets/style.css",
         "assets/geometry-2018.js",
     }
     for stem in ("kp-2021/satisfied", "kp-2021/asked_bribe", "punjab-2021/satisfied", "punjab-2021/minutes"):
         wanted |= {f"{stem}{end}" for end in (".html", "-ranking.html", ".svg", ".png", "@2x.png", ".json")}
+    for figure in ("effects", "importance", "priorities", "in-kp-bannu", "in-kp-swat"):
+        wanted |= {f"kp-2021/drivers-care-{figure}{end}" for end in (".svg", ".png", "@2x.png", ".json")}
     assert made == wanted
     for page, text in texts(folder).items():
         for link in re.findall(r'(?:href|src)="([^"#]+)"', text):
@@ -427,6 +471,7 @@ def test_nothing_says_nan_or_breaks_out_of_its_place(folder):
 
 def test_a_suppressed_number_is_nowhere_even_if_the_table_leaks_it(known, tables, tmp_path, monkeypatch):
     monkeypatch.setattr(static_map, "pngs", no_pngs)
+    monkeypatch.setattr(static_figures, "pngs", no_pngs)
     leaking = dict(tables)
     for name in ("published_estimates", "district_rankings"):
         frame = tables[name].copy()
@@ -495,6 +540,7 @@ def test_a_failed_swap_brings_the_old_site_back(folder, known, tables, monkeypat
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     rename = site.os.replace
     monkeypatch.setattr(static_map, "pngs", no_pngs)
+    monkeypatch.setattr(static_figures, "pngs", no_pngs)
 
     def fail_once(source: Path, target: Path) -> None:
         if source.name.endswith(".new"):
@@ -523,9 +569,50 @@ def test_unknown_vintages_and_districts_are_reported_together(known, tables, tmp
 
 
 def test_driver_effects_are_in_points_with_their_interval(folder):
-    text = (folder / "kp-2021" / "drivers.html").read_text(encoding="utf-8")
+    text = (folder / "kp-2021" / "drivers-care.html").read_text(encoding="utf-8")
     assert "−5.2" in text
     assert "−7.2 to −3.2" in text
     assert "&lt;0.001" in text
     assert "association, not cause" in text
-    assert "4,300 respondents" in text
+
+
+def test_a_model_page_says_how_far_to_trust_it_and_why_the_share_changed(folder):
+    text = html.unescape((folder / "kp-2021" / "drivers-care.html").read_text(encoding="utf-8"))
+    for said in (
+        "4,300 respondents in 380 sampling areas are in the model; 12 were left out",
+        "More than 5% did not know an answer to: “Waiting time at the last visit” (8.0%).",
+        "A test speaks against it (p <0.001)",
+        f"at most 1.1 times as large (“{NASTY}”)",
+        "Effects are taken as the same in all districts",
+        f"Since the wave before the share “{NASTY}” is 6.0 points higher (95% interval 2.0 to 10.0).",
+        "−1.0 (2.0 to 10.0)",
+        "Recoded to compare: Waiting time (the middle answer is gone).",
+        "Possible overkill",
+    ):
+        assert said in text, said
+    assert len(text) < 400_000
+    assert text.count('class="plot"') == text.count('class="static"') == 3
+
+
+def test_weak_districts_are_diagnosed_and_their_ranking_rows_lead_there(folder):
+    page = html.unescape((folder / "kp-2021" / "drivers-care-districts.html").read_text(encoding="utf-8"))
+    assert re.findall(r'<section id="([^"]+)">', page) == ["kp-bannu", "kp-swat"]
+    assert "In Bannu the share" in page
+    assert "one would expect 35.0% (95% interval 27.0 to 43.0) instead of 30.0%" in page
+    ranking = (folder / "kp-2021" / "satisfied-ranking.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="\.\./(kp-2021/drivers-care-districts\.html)#([^"]+)"', ranking)
+    assert {district for _, district in links} == {"kp-bannu", "kp-swat"}
+    assert "drivers-care.html" in ranking
+    assert "#" not in "".join(re.findall(r'href="([^"]+)"', (folder / "kp-2021/asked_bribe-ranking.html").read_text()))
+
+
+def test_a_site_without_drivers_has_no_page_of_them(known, tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(static_map, "pngs", no_pngs)
+    monkeypatch.setattr(static_figures, "pngs", no_pngs)
+    empty = {name: tables[name].iloc[:0] for name in driver_pages.TABLES_OF_DRIVERS}
+    made = site.write_site(tables | empty, *known, tmp_path / "none", made_at="2026")
+    assert not any("drivers" in name for name in made)
+    alone = empty | {"published_drivers": tables["published_drivers"]}
+    made = site.write_site(tables | alone, *known, tmp_path / "alone", made_at="2026")
+    assert "kp-2021/drivers-care" in made
+    assert "kp-2021/drivers-care-districts" not in made

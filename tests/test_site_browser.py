@@ -172,6 +172,30 @@ def test_image_steps_in_where_plotly_is_missing(visit, folder, tmp_path):
     assert seen.foreign == []
 
 
+def test_figures_of_drivers_are_drawn_without_network(visit, folder):
+    seen = visit(folder / "kp-2021" / "drivers-care.html")
+    for number in range(3):
+        seen.page.wait_for_selector(f":nth-match(.plot[data-drawn], {number + 1})", timeout=20_000)
+    assert seen.page.locator(".plot").first.locator(".scatterlayer .points path.point").count() == 2
+    assert seen.page.locator(".plot").nth(1).locator(".barlayer .point").count() == 2
+    assert seen.page.locator(".plot").nth(2).locator(".errorbars path.xerror").count() == 2
+    assert seen.page.locator(".plot").first.get_by_text("SIMULATED DATA").count() == 1
+    assert not seen.page.locator("img.static").first.is_visible()
+    assert seen.foreign == []
+    assert seen.said == []
+
+
+def test_figures_of_drivers_are_images_without_javascript(visit, folder):
+    seen = visit(folder / "kp-2021" / "drivers-care-districts.html", java_script_enabled=False)
+    image = seen.page.locator("#kp-swat img.static")
+    image.scroll_into_view_if_needed()
+    assert image.is_visible()
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 840
+    assert "In Swat the share" in image.get_attribute("alt")
+    assert not seen.page.locator(".plot").first.is_visible()
+    assert seen.page.locator("#kp-swat tbody tr").count() == 5
+
+
 def test_ranking_reads_from_worst_to_best(visit, folder):
     seen = visit(folder / "kp-2021" / "asked_bribe-ranking.html")
     rows = seen.page.locator("table").first.locator("tbody tr").all_inner_texts()
@@ -185,7 +209,8 @@ def test_ranking_reads_from_worst_to_best(visit, folder):
 
 
 def test_no_page_scrolls_sideways(visit, folder):
-    for page in ("index.html", "kp-2021/satisfied.html", "kp-2021/satisfied-ranking.html", "kp-2021/drivers.html"):
+    in_wave = ("satisfied", "satisfied-ranking", "drivers", "drivers-care", "drivers-care-districts")
+    for page in ("index.html", *(f"kp-2021/{name}.html" for name in in_wave)):
         seen = visit(folder / page, viewport={"width": 1280, "height": 800})
         for width in (1280, 390):
             seen.page.set_viewport_size({"width": width, "height": 800})
@@ -197,7 +222,12 @@ def test_index_leads_to_every_page(visit, folder):
     seen = visit(folder / "index.html")
     links = seen.page.eval_on_selector_all("main a", "links => links.map(link => link.getAttribute('href'))")
     pages = {str(path.relative_to(folder)) for path in folder.rglob("*.html")} - {"index.html"}
-    assert set(links) == pages
+    assert set(links) == {page for page in pages if "drivers-" not in page}
+    overview = visit(folder / "kp-2021" / "drivers.html").page
+    there = overview.eval_on_selector_all(
+        "main a", "links => links.map(link => 'kp-2021/' + link.getAttribute('href'))"
+    )
+    assert set(there) == {page for page in pages if "drivers-" in page}
     drawn = seen.page.eval_on_selector_all("svg.thumb", "maps => maps.map(map => map.querySelectorAll('use').length)")
     assert drawn == [32, 32, 36, 36]
     assert min(seen.page.eval_on_selector_all("svg.thumb use", "uses => uses.map(use => use.getBBox().width)")) > 2

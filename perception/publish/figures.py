@@ -19,7 +19,7 @@ from perception.publish.maps import INK, INTERVAL, PALETTE, SIMULATED, SIMULATED
 Form = Literal["point", "bar", "total"]
 
 SIGNIFICANT = 0.05
-FILLS = {-1: PALETTE[4], 0: "#ffffff", 1: PALETTE[2]}
+FILLS = {-1: PALETTE[3], 0: "#ffffff", 1: PALETTE[1]}
 """Fill of a bar by its direction: dark, light, and hollow where the survey cannot tell."""
 QUADRANTS = {
     "concentrate_here": ("Concentrate here", "counts for more than the average driver and is rated worse"),
@@ -259,8 +259,8 @@ def effects_figure(rows: pd.DataFrame, about: About) -> BarFigure | None:
     bars = []
     for row in shown:
         effect = percent_interval(row, "effect", "low", "high")
-        sure = not pd.isna(row["p_adjusted"]) and float(row["p_adjusted"]) < SIGNIFICANT
-        sign = effect.sign if sure else 0
+        sure: bool = not pd.isna(row["p_adjusted"]) and float(row["p_adjusted"]) < SIGNIFICANT
+        sign: int = effect.sign if sure else 0
         value = signed(effect.at)
         bars.append(Bar(plain(row["label"]), contrast(row), "point", 0.0, effect, sign, value, effect.range))
     reading = _effects_reading(bars, about.outcome)

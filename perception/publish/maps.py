@@ -245,6 +245,11 @@ def dates(wave: Row) -> str:
     return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}" if first != last else f"{first.day} {first:%b %Y}"
 
 
+def source_words(wave: Row) -> str:
+    """How to cite a wave, and under which terms it may be used."""
+    return f"Source: {wave['citation']}".rstrip(".") + f". Licence: {wave['licence']}".rstrip(".") + "."
+
+
 MODELLED_NOTE = (
     "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
     "districts like it answered. Provinces: direct estimates."
@@ -311,7 +316,7 @@ def map_spec(
         scale=rule,
         places=places,
         notes=_notes(places, list(rows.values()), rule),
-        source=f"Source: {wave['citation']}".rstrip(".") + f". Licence: {wave['licence']}".rstrip(".") + ".",
+        source=source_words(wave),
         boundary=boundary_words(base.geometry),
     )
 

@@ -60,13 +60,13 @@ def _bars(figure: BarFigure) -> tuple[list[Any], dict[str, Any]]:
     annotations, shapes, places = [], [], []
     y: float = 0
     for bar in figure.bars:
-        label = _lines(f"{bar.label}: {bar.detail}" if bar.detail else bar.label)
-        strong = f"<b>{label}</b>" if bar.form == "total" else label
-        annotations.append(_note(strong, x=0, y=y, xref="paper", xanchor="left", yanchor="top", align="left"))
-        annotations.append(
-            _note(f"<b>{bar.value}</b>", x=1, y=y, xref="paper", xanchor="right", yanchor="top", align="right")
-        )
-        y += (label.count("<br>") + 1) * LINE + MARK
+        label = f"<b>{_lines(bar.label)}</b>" if bar.form == "total" else _lines(bar.label)
+        label += f"<br>{_lines(bar.detail)}" if bar.detail else ""
+        value = f"<b>{bar.value}</b>" + (f"<br>{bar.value_range}" if bar.value_range else "")
+        for text, x, side in ((label, 0, "left"), (value, 1, "right")):
+            where = {"x": x, "y": y, "xref": "paper", "xanchor": side, "yanchor": "top", "align": side}
+            annotations.append(_note(text, bgcolor="rgba(255,255,255,0.8)", **where))
+        y += (max(label.count("<br>"), value.count("<br>")) + 1) * LINE + MARK
         places.append(y - MARK / 2 + 2)
     if figure.zero is None:
         for (upper, lower), bar in zip(pairwise(places), figure.bars[1:], strict=True):
@@ -158,8 +158,9 @@ def _plane(figure: QuadrantFigure) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _axis(ticks: tuple[float, ...], title: str, room: float) -> dict[str, Any]:
+    edge = 0.005 * (ticks[-1] - ticks[0])  # Plotly leaves out a tick that lies on the very end
     return {
-        "range": [ticks[0] - room, ticks[-1] + room],
+        "range": [ticks[0] - room - edge, ticks[-1] + room + edge],
         "tickvals": list(ticks),
         "tickformat": "~g",
         "gridcolor": GRID,
@@ -174,7 +175,7 @@ def _error(interval: Any) -> dict[str, Any]:
     if not interval.known:
         return {"visible": False}
     reach = {"array": [interval.high - interval.at], "arrayminus": [interval.at - interval.low]}
-    return {"type": "data", "symmetric": False, "color": GREY, "thickness": 1.6, "width": 4, **reach}
+    return {"type": "data", "symmetric": False, "color": INK, "thickness": 1.6, "width": 4, **reach}
 
 
 def _hover(bar: Bar) -> str:

@@ -1,6 +1,7 @@
 """The site: every page, image and asset, built from published tables in a new folder that then replaces the old one.
 
-What a map says is `maps`, how it is drawn `static_map` and `plotly_map`; this module puts them on pages.
+What a map says is `maps`, how it is drawn `static_map` and `plotly_map`; figures of drivers are `figures`,
+`static_figures` and `plotly_figures`, what stands around them `driver_pages`. This module puts them on pages.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from perception.errors import InputError, Problem
-from perception.publish import maps, plotly_map, static_map
+from perception.publish import driver_pages, figures, maps, plotly_figures, plotly_map, static_figures, static_map
+from perception.publish.driver_pages import ModelPage
+from perception.publish.figures import Figure
 from perception.publish.maps import MapSpec, Row, records
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class RankRow:
     """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
 
     `province` is empty where the whole table is of one province, `by_weights` (its ranks under other weights) where the
-    indicator is no index.
+    indicator is no index, `diagnosis` (where it is told what goes with its gap) where there is none.
     """
 
     name: str
@@ -61,6 +64,7 @@ class RankRow:
     whisker: Whisker | None = None
     why: str = ""
     by_weights: str = ""
+    diagnosis: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,31 +74,6 @@ class Ranking:
     among: str
     rows: tuple[RankRow, ...]
     strip: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A driver's effect in words and on the strip."""
-
-    driver: str
-    contrast: str
-    effect: str
-    interval: str
-    p: str
-    whisker: Whisker | None
-
-
-@dataclass(frozen=True)
-class Model:
-    """A driver model as shown: outcome, size, effects of drivers and of controls, half the strip's width in points."""
-
-    outcome: str
-    n: str
-    dropped: str
-    not_in_wave: str
-    drivers: tuple[Effect, ...]
-    controls: tuple[Effect, ...]
-    points: str
 
 
 def write_site(
@@ -107,11 +86,12 @@ def write_site(
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
-    `tables` has published_estimates, district_rankings, index_sensitivity, published_drivers, published_waves and
-    published_indicators;
-    `geometries` and `units` the shapes and districts (`geography.vintage_units`) by vintage; `made_at` is written into
+    `tables` has published_estimates, district_rankings, index_sensitivity, published_waves, published_indicators and
+    the tables of drivers (`driver_pages.TABLES_OF_DRIVERS`), any of them empty but that of waves; `geometries`
+    and `units` the shapes and districts (`geography.vintage_units`) by vintage; `made_at` is written into
     the provenance files. Returns the pages by name: `index`, `<wave>/<indicator>`, `<wave>/<indicator>-ranking`,
-    `<wave>/drivers`. InputError lists vintages without geometry and districts that are not on their vintage.
+    `<wave>/drivers`, `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`. InputError
+    lists vintages without geometry and districts that are not on their vintage.
     """
     _check(tables, geometries, units)
     tables = {**tables, "published_estimates": maps.shown_estimates(tables["published_estimates"])}
@@ -151,13 +131,18 @@ def rank_range(low: int, high: int) -> str:
     return ordinal(low) if low == high else f"{ordinal(low)} to {ordinal(high)}"
 
 
-def rankings(spec: MapSpec, rows: pd.DataFrame, places: pd.DataFrame) -> list[Ranking]:
+def rankings(
+    spec: MapSpec, rows: pd.DataFrame, places: pd.DataFrame, diagnoses: Mapping[tuple[str, str], str]
+) -> list[Ranking]:
     """The tables of a ranking page: one per province, then the round where that is another set of districts.
 
     `rows` are the district_rankings of the indicator for the wave and, in scope `round`, for the waves ranked with it,
     with weights_low and weights_high, the ranks under other weights (null where the indicator is no index);
-    `places` has district_id, name, province and province_id of every district in them.
+    `places` has district_id, name, province and province_id of every district in them; `diagnoses` says where that of
+    (wave, district_id) is.
     """
+    named = zip(rows["wave"], rows["district_id"], strict=True)
+    rows = rows.assign(diagnosis=[diagnoses.get(place, "") for place in named])
     rows = rows.merge(places, on="district_id", how="left", validate="m:1")
     own = _only(rows, scope="province", wave=spec.wave)
     tables = [_ranking(str(group["province"].iloc[0]), group, spec) for _, group in own.groupby("province", sort=True)]
@@ -202,6 +187,7 @@ def _rank_row(row: Row, province: str, spec: MapSpec, start: float, end: float) 
         band=row["band"],
         whisker=_whisker(row["estimate"], row["low"], row["high"], start, end),
         why=f"Use with caution: {why}" if why else "",
+        diagnosis=row["diagnosis"],
         by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
     )
 
@@ -213,73 +199,26 @@ def _whisker(value: float, low: float, high: float, start: float, end: float) ->
     return Whisker(at, left, right)
 
 
-def driver_models(rows: pd.DataFrame, labels: Mapping[str, str]) -> list[Model]:
-    """The driver models of a wave, largest effects first; `labels` has the labels of its indicators."""
-    models = []
-    for _, group in rows.groupby("model", sort=False):
-        ends = group[["low", "high"]].abs().max().max()
-        reach = max(0.05, -(-ends // 0.05) * 0.05) if pd.notna(ends) else 0.05
-        largest = group.groupby("driver")["effect"].transform(lambda effects: effects.abs().max())
-        ordered = group.assign(largest=largest).sort_values(
-            "largest", ascending=False, kind="stable", na_position="last"
-        )
-        effects = {
-            kind: tuple(_effect(row, reach) for row in records(_only(ordered, kind=kind)))
-            for kind in ("driver", "control")
-        }
-        first = records(group)[0]
-        models.append(
-            Model(
-                outcome=labels.get(first["outcome"], _plain(first["outcome"])),
-                n=f"{int(first['n']):,}",
-                dropped=f"{int(first['n_dropped']):,}",
-                not_in_wave=first["not_in_wave"] if isinstance(first["not_in_wave"], str) else "",
-                drivers=effects["driver"],
-                controls=effects["control"],
-                points=f"{reach * 100:.0f}",
-            )
-        )
-    return models
-
-
-def _effect(row: Row, reach: float) -> Effect:
-    reference = row["reference"]
-    contrast = _plain(row["term"]) + (f" rather than {_plain(reference)}" if isinstance(reference, str) else "")
-    if row["term"] == "per SD":
-        contrast = "one standard deviation more"
-    known = not pd.isna(row["effect"])
-    return Effect(
-        driver=row["label"],
-        contrast=contrast,
-        effect=_points(row["effect"]) if known else "not published",
-        interval=f"{_points(row['low'])} to {_points(row['high'])}" if known and not pd.isna(row["low"]) else "",
-        p="" if pd.isna(row["p_adjusted"]) else ("<0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"),
-        whisker=_whisker(row["effect"], row["low"], row["high"], -reach, reach),
-    )
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _points(effect: float) -> str:
-    return f"{effect * 100:+.1f}".replace("-", "−")
-
-
 def _check(
     tables: Mapping[str, pd.DataFrame], geometries: Mapping[str, Geometry], units: Mapping[str, pd.DataFrame]
 ) -> None:
     problems = []
-    districts = _only(tables["published_estimates"], level="district")
+    placed = {
+        "published_estimates": _only(tables["published_estimates"], level="district").rename(
+            columns={"unit_id": "district_id"}
+        ),
+        "published_diagnosis": tables["published_diagnosis"],
+    }
     for wave, vintage in zip(*(tables["published_waves"][name] for name in ("wave", "vintage")), strict=True):
         if vintage not in geometries or vintage not in units:
             remedy = f"Pass the geometry and the units of vintage {vintage}."
             problems.append(Problem(f"wave {wave}", f"no districts are known for its vintage {vintage}", remedy))
             continue
-        found = set(_only(districts, wave=wave)["unit_id"])
-        if strange := sorted(found - set(units[vintage]["district_id"])):
-            what = f"published_estimates has districts that are not on vintage {vintage}: {', '.join(strange)}"
-            problems.append(Problem(f"wave {wave}", what, "Correct the wave's vintage or its district names."))
+        for table, districts in placed.items():
+            found = set(_only(districts, wave=wave)["district_id"])
+            if strange := sorted(found - set(units[vintage]["district_id"])):
+                what = f"{table} has districts that are not on vintage {vintage}: {', '.join(strange)}"
+                problems.append(Problem(f"wave {wave}", what, "Correct the wave's vintage or its district names."))
     if problems:
         raise InputError(problems)
 
@@ -331,11 +270,15 @@ def _wave_section(work: _Work, wave: Row) -> dict[str, Any]:
     (work.root / name).mkdir()
     indicators = _only(work.tables["published_indicators"], wave=name)
     labels = dict(zip(indicators["indicator"], indicators["label"], strict=True))
-    models = driver_models(_only(work.tables["published_drivers"], wave=name), labels)
+    waves = work.tables["published_waves"]
+    titles = dict(zip(waves["wave"], waves["title"], strict=True))
+    models = driver_pages.model_pages(wave, work.tables, labels, places, titles)
     about = {"wave": wave, "dates": maps.dates(wave), "simulated": bool(wave["simulated"])}
     about |= {"models": models, "root": "../"}
     if models:
         work.write_page(f"{name}/drivers", "drivers", about)
+    for model in models:
+        _driver_pages(work, model, about)
     estimates = _only(work.tables["published_estimates"], wave=name, domain="all")
     surveyed = places["district_id"].isin(_only(estimates, level="district")["unit_id"])
     cards = []
@@ -349,15 +292,46 @@ def _wave_section(work: _Work, wave: Row) -> dict[str, Any]:
     return about | {"cards": cards}
 
 
+def _driver_pages(work: _Work, model: ModelPage, about: Mapping[str, Any]) -> None:
+    """Write the images and the page of a driver model, and the page of its weak districts where there are any."""
+    name = f"{about['wave']['wave']}/{model.page}"
+    charts = {part: _chart(work, figure, f"{name}-{part}", about["wave"]) for part, figure in model.drawings.items()}
+    work.write_page(name, "driver_model", {**about, "model": model, "charts": charts})
+    if model.districts:
+        charts = {
+            district.district_id: _chart(work, district.figure, f"{name}-in-{district.district_id}", about["wave"])
+            for district in model.districts
+        }
+        work.write_page(f"{name}-districts", "driver_districts", {**about, "model": model, "charts": charts})
+
+
+def _chart(work: _Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
+    """Write the images of a figure; what a page needs to show it."""
+    inputs = {
+        "tables": list(driver_pages.TABLES_OF_DRIVERS),
+        "wave": wave["wave"],
+        "wave_version": wave["wave_version"],
+    }
+    about = {"title": figure.title, "simulated": figure.simulated, "inputs": inputs, **_made(work, wave)}
+    _write_images(work.root / name, static_figures.svg(figure), static_figures.pngs(figure), about)
+    return {"figure": figure, "content": plotly_figures.content(figure), "file": Path(name).name}
+
+
 def _indicator_pages(work: _Work, spec: MapSpec, ground: _Ground, about: Mapping[str, Any]) -> None:
     """Write the images, the map page and the ranking page of one indicator of a wave."""
     name = f"{spec.wave}/{spec.indicator}"
-    _write_images(work.root / name, spec, ground.canvas, _provenance(about["wave"], spec, ground, work.made_at))
+    images = static_map.svg(spec, ground.canvas), static_map.pngs(spec, ground.canvas)
+    _write_images(work.root / name, *images, _provenance(work, about["wave"], spec, ground))
     figure = plotly_map.figure(spec, ground.base) | {"config": plotly_map.CONFIG}
     work.write_page(name, "map", {**about, "spec": spec, "ground": ground, "figure": figure})
     ranked, waves = _ranked_with(work, about["wave"], spec.indicator), work.tables["published_waves"]
     order = {
-        "rankings": rankings(spec, ranked, _every_place(work)),
+        "rankings": rankings(
+            spec,
+            ranked,
+            _every_place(work),
+            driver_pages.diagnosis_links(work.tables["published_diagnosis"], spec.indicator),
+        ),
         "bands": BANDS,
         "simulated": bool(waves.loc[waves["wave"].isin(ranked["wave"]), "simulated"].any()),
     }
@@ -388,6 +362,9 @@ def page_environment() -> Environment:
         "SIMULATED_NOTE": maps.SIMULATED_NOTE,
         "HATCH": (maps.HATCH_GROUND, maps.HATCH_LINE),
         "NO_DATA": maps.NO_DATA,
+        "QUADRANTS": figures.QUADRANTS,
+        "NOT_CAUSE": figures.NOT_CAUSE,
+        "mark_fill": figures.mark_fill,
     }
     return environment
 
@@ -439,21 +416,17 @@ def _every_place(work: _Work) -> pd.DataFrame:
     return known.drop_duplicates("district_id")
 
 
-def _write_images(path: Path, spec: MapSpec, canvas: static_map.Canvas, provenance: Mapping[str, Any]) -> None:
-    """`<indicator>.svg`, `.png`, `@2x.png`, and `.json` that says what they were made from."""
-    single, double = static_map.pngs(spec, canvas)
-    path.with_name(f"{path.name}.svg").write_text(static_map.svg(spec, canvas), encoding="utf-8")
+def _write_images(path: Path, svg: str, pngs: tuple[bytes, bytes], provenance: Mapping[str, Any]) -> None:
+    """`<name>.svg`, `.png`, `@2x.png`, and `.json` that says what they were made from."""
+    single, double = pngs
+    path.with_name(f"{path.name}.svg").write_text(svg, encoding="utf-8")
     path.with_name(f"{path.name}.png").write_bytes(single)
     path.with_name(f"{path.name}@2x.png").write_bytes(double)
     text = json.dumps(provenance, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     path.with_name(f"{path.name}.json").write_text(text, encoding="utf-8")
 
 
-def _provenance(wave: Row, spec: MapSpec, ground: _Ground, made_at: str) -> dict[str, Any]:
-    try:
-        version = importlib.metadata.version("perception")
-    except importlib.metadata.PackageNotFoundError:
-        version = "not installed"
+def _provenance(work: _Work, wave: Row, spec: MapSpec, ground: _Ground) -> dict[str, Any]:
     geometry = ground.base.geometry
     return {
         "title": spec.title,
@@ -468,8 +441,15 @@ def _provenance(wave: Row, spec: MapSpec, ground: _Ground, made_at: str) -> dict
         },
         "parameters": {"cuts": list(spec.scale.cuts), "provinces": list(ground.base.provinces)},
         "boundaries": {"source": geometry.source, "vintage": geometry.vintage, "preview": geometry.preview},
-        "citation": wave["citation"],
-        "licence": wave["licence"],
-        "code_version": version,
-        "made_at": made_at,
+        **_made(work, wave),
     }
+
+
+def _made(work: _Work, wave: Row) -> dict[str, Any]:
+    """What every provenance file says: the source, and what made an image when."""
+    try:
+        version = importlib.metadata.version("perception")
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    made = {"code_version": version, "made_at": work.made_at}
+    return {"citation": wave["citation"], "licence": wave["licence"], **made}
