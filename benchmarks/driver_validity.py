@@ -132,7 +132,7 @@ def truth() -> dict[bool, pd.Series]:
 
 
 def one_replicate(seed: int) -> pd.DataFrame:
-    """A row per driver and kind of model: whether the interval holds the truth; whether a wave without effects has any."""
+    """A row per driver and kind of model: is the truth in the interval, and does a wave without effects name a driver?"""
     warnings.simplefilter("error")
     people, units, instrument = population()
     rows = []
