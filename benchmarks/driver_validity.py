@@ -132,7 +132,7 @@ def truth() -> dict[bool, pd.Series]:
 
 
 def one_replicate(seed: int) -> pd.DataFrame:
-    """A row per driver and kind of model: is the truth in the interval, and does a wave without effects name a driver?"""
+    """A row per driver and kind of model: is the truth in its interval, does a wave without effects name a driver."""
     warnings.simplefilter("error")
     people, units, instrument = population()
     rows = []
