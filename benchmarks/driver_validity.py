@@ -76,7 +76,7 @@ def fitted(people: pd.DataFrame, weights: pd.Series, instrument: Instrument, ord
     """The model of those who used the service; `psus` are the sampled PSUs (variance_stratum, psu)."""
     users = people[people[USED] == "yes"]
     scale = [answer for answer in instrument.scale(OUTCOME) if answer in set(users[OUTCOME])]
-    outcome = pd.Series(pd.Categorical(users[OUTCOME], categories=scale, ordered=True), index=users.index, name=OUTCOME)
+    outcome = _categories(users[OUTCOME], scale, ordered=True)
     good = list(instrument.indicators["satisfied_health"].positive)
     plain = outcome.isin(good).astype(float).where(outcome.notna())
     predictors = pd.DataFrame(index=users.index)
@@ -86,17 +86,24 @@ def fitted(people: pd.DataFrame, weights: pd.Series, instrument: Instrument, ord
     for control in CONTROLS:
         answers = AGE_GROUPS if control == "age_group" else instrument.scale(control)
         given = [answer for answer in answers if answer in set(users[control])]
-        predictors[control] = pd.Categorical(users[control].astype("str"), categories=given)
+        predictors[control] = _categories(users[control], given, ordered=False)
     return driver_effects(
         outcome if ordered else plain,
         predictors,
         KINDS,
         positive_from=next(answer for answer in scale if answer in good) if ordered else None,
         weights=weights[users.index],
-        strata=users["stratum"],
-        psu=users["psu_id"],
+        strata=users["stratum"].astype("str"),
+        psu=users["psu_id"].astype("str"),
         design_psus=psus,
     )
+
+
+def _categories(answers: pd.Series, scale: list[str], ordered: bool) -> pd.Series:
+    """The answers on a scale, null where another was given."""
+    texts = answers.astype("str")
+    values = pd.Categorical(texts.where(texts.isin(scale)), categories=scale, ordered=ordered)
+    return pd.Series(values, index=answers.index, name=answers.name)
 
 
 def one_wave(people: pd.DataFrame, units: pd.DataFrame, rng: np.random.Generator) -> tuple[Any, ...]:
@@ -132,7 +139,7 @@ def truth() -> dict[bool, pd.Series]:
 
 
 def one_replicate(seed: int) -> pd.DataFrame:
-    """A row per driver and kind of model: whether the interval holds the truth; whether a wave without effects has any."""
+    """A row per driver and kind of model: is the truth in its interval, does a wave without effects name a driver."""
     warnings.simplefilter("error")
     people, units, instrument = population()
     rows = []

@@ -221,3 +221,16 @@ def test_driver_effects_by_other_means(make: Make) -> None:
     np.testing.assert_allclose(both["se"], both["se_hand"], rtol=1e-5)
     assert set(ours["n"]) == {count}
     assert set(ours["n_dropped"]) == {len(made.responses) - count}
+
+
+@pytest.mark.parametrize("wave", ["mics-punjab-2018", "mics-punjab-2014"])
+def test_driver_effects_agree_with_svyglm(make: Make, wave: str) -> None:
+    """R's numbers, and the scripts that made them, are in tests/golden (real_drivers.py, real_drivers.R)."""
+    golden = pd.read_csv(Path(__file__).parent / "golden/real_driver_effects.csv")
+    made = make(wave)
+    ours = wave_drivers(made.responses, made.design_psus, made.inputs.instrument, made.inputs.units)[0]
+    both = golden[golden["wave"] == wave].merge(ours, on=["driver", "term"], suffixes=("_r", ""), validate="1:1")
+    assert len(both) == len(ours) == (golden["wave"] == wave).sum()
+    assert (both["n"] == both["n_r"]).all()
+    np.testing.assert_allclose(both["effect"], both["effect_r"], rtol=1e-7)
+    np.testing.assert_allclose(both["se"], both["se_r"], rtol=1e-6)

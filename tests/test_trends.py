@@ -502,11 +502,11 @@ def test_margins_are_read_as_they_are_written() -> None:
 def published_of(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     """`published_estimates` with these wave, level, unit_id, domain, quality, reason."""
     columns = ["wave", "level", "unit_id", "domain", "quality", "reason"]
-    return pd.DataFrame(rows, columns=columns).assign(indicator="y", method="direct")
+    return pd.DataFrame(rows, columns=columns).assign(indicator="y", method="direct", estimate=0.5)
 
 
 INDICATORS = pd.DataFrame(
-    {"wave": ["w1", "w2"], "indicator": "y", "simulated": [True, False], "higher_is_better": True}
+    {"wave": ["w1", "w2"], "indicator": "y", "simulated": [True, False], "higher_is_better": True, "kind": "share"}
 )
 
 

@@ -45,6 +45,12 @@ CAUTION_REASONS = {
 REASONS = DISCLOSURE_REASONS | QUALITY_REASONS | CAUTION_REASONS
 """What each reason code says to a reader."""
 
+DIGITS = 4
+"""Digits after the point of a published share, and significant digits of other numbers. More than a reader can use, and
+so few that sums of published estimates do not give a withheld one away to the last digit.
+"""
+_LEVEL = ["estimate", "se", "low", "high"]
+_RATIOS = ["n_eff", "deff", "kish", "cv"]
 _CELL = ["wave", "indicator", "level", "unit_id", "domain"]
 _KEPT_WHEN_SUPPRESSED = [*_CELL, "method", "simulated", "quality", "reason"]
 
@@ -82,7 +88,8 @@ def published_estimates(
     Of the direct estimates n_eff is capped at n. A small-area estimate stands beside the direct one as a row of method
     `small_area` (level district, domain `all`), judged by its own interval, also where the direct one is too uncertain;
     it is withheld with the direct one where that is withheld to protect respondents. Neither the direct estimate that
-    the model used nor its shrinkage is handed on, since together they give away a withheld direct estimate.
+    the model used nor its shrinkage is handed on, since together they give away a withheld direct estimate. Numbers are
+    rounded to `DIGITS`.
     """
     rules = rules or PublicationRules()
     direct = _described(estimates, indicators)
@@ -104,10 +111,39 @@ def published_estimates(
         _reasons(_too_uncertain(modelled, rules)),
         _reasons({"no_respondents": modelled["n"] == 0, **_rather_uncertain(modelled, rules)}),
     )
-    names = TABLES["published_estimates"].names
+    names = [*TABLES["published_estimates"].names, "kind"]
     parts = [part.reindex(columns=names) for part in (direct, modelled) if len(part)]
-    table = pd.concat(parts, ignore_index=True) if parts else _empty("published_estimates")
+    if not parts:
+        return _empty("published_estimates")
+    table = pd.concat(parts, ignore_index=True)
+    table = _rounded(table, _LEVEL, _decimals(table, table))
+    table = _rounded(table, ["dont_know_share", "refused_share"], pd.Series(DIGITS, index=table.index))
+    for name in _RATIOS:
+        table = _rounded(table, [name], _significant(table[name]))
     return conform(table, "published_estimates")
+
+
+def _decimals(rows: pd.DataFrame, published: pd.DataFrame) -> pd.Series:
+    """Digits after the point of the estimates in `rows` (wave, indicator, kind): of a number as many as its largest
+    published estimate takes.
+    """
+    key = ["wave", "indicator"]
+    largest = published.assign(estimate=published["estimate"].abs()).groupby(key)["estimate"].max()
+    own = rows[key].join(largest.rename("largest"), on=key)["largest"]
+    return _significant(own).where(~rows["kind"].isin(PROPORTIONS), DIGITS)
+
+
+def _significant(values: pd.Series) -> pd.Series:
+    """Digits after the point that leave `DIGITS` significant ones."""
+    size = values.abs().astype(float)
+    places = size.where(size > 0).map(np.log10, na_action="ignore") // 1
+    return (DIGITS - 1 - places).fillna(DIGITS)
+
+
+def _rounded(frame: pd.DataFrame, names: list[str], decimals: pd.Series) -> pd.DataFrame:
+    """The frame with columns rounded to so many digits after the point, row by row."""
+    factor = 10.0 ** decimals.to_numpy(float)
+    return frame.assign(**{name: np.round(frame[name].astype(float) * factor) / factor for name in names})
 
 
 def unreliable_estimates(direct: pd.DataFrame, rules: PublicationRules) -> pd.Series:
@@ -423,7 +459,7 @@ def published_gaps(gaps: pd.DataFrame, published: pd.DataFrame, indicators: pd.D
     shown = frame["quality"] != "suppress"
     numbers = ["estimate", "se", "low", "high", "p_value", "n_first", "n_second", "psus", "df"]
     frame[numbers] = frame[numbers].where(shown)
-    judged = gap_verdicts(frame)
+    judged = _rounded(gap_verdicts(frame), _LEVEL, _decimals(frame, published))
     return conform(judged.assign(verdict=judged["verdict"].where(shown)), "published_gaps")
 
 
@@ -454,7 +490,8 @@ def published_trends(
     shown = frame["quality"] != "suppress"
     numbers = ["before", "after", "change", "se", "low", "high", "df", "p_value", "n_before", "n_after"]
     frame[numbers] = frame[numbers].where(shown)
-    judged = trend_verdicts(frame, comparable)
+    levels = ["before", "after", "change", "se", "low", "high"]
+    judged = _rounded(trend_verdicts(frame, comparable), levels, _decimals(frame, published))
     return conform(judged.assign(verdict=judged["verdict"].where(shown | ~comparable)), "published_trends")
 
 
@@ -479,7 +516,7 @@ def _with_quality(
     codes = decisive[several].assign(reason=decisive["reason"].str.split(";")).explode("reason")
     joined = codes.drop_duplicates().groupby("row")["reason"].agg(";".join)
     reasons = pd.concat([decisive[~several].set_index("row")["reason"], joined]).reindex(frame.index)
-    facts = indicators[["wave", "indicator", "higher_is_better"]]
+    facts = indicators[["wave", "indicator", "higher_is_better", "kind"]]
     waves = [name for name in ("wave", "predecessor") if name in frame]
     known = frame[["wave", "indicator"]].merge(facts, on=["wave", "indicator"], how="left", validate="m:1")
     return frame.assign(
@@ -487,4 +524,5 @@ def _with_quality(
         reason=reasons,
         simulated=frame[waves].isin(set(indicators.loc[indicators["simulated"], "wave"])).any(axis=1),
         higher_is_better=known["higher_is_better"].to_numpy(),
+        kind=known["kind"].to_numpy(),
     )
