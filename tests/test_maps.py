@@ -580,13 +580,13 @@ def test_a_model_page_says_how_far_to_trust_it_and_why_the_share_changed(folder)
     text = html.unescape((folder / "kp-2021" / "drivers-care.html").read_text(encoding="utf-8"))
     for said in (
         "4,300 respondents in 380 sampling areas are in the model; 12 were left out",
-        "More than 5% did not know an answer to: “Waiting time at the last visit” (8.0%).",
+        "More than 5% answered “don’t know” to: “Waiting time at the last visit” (8.0%).",
         "A test speaks against it (p <0.001)",
         f"at most 1.1 times as large (“{NASTY}”)",
         "Effects are taken as the same in all districts",
         f"Since the wave before the share “{NASTY}” is 6.0 points higher (95% interval 2.0 to 10.0).",
         "−1.0 (2.0 to 10.0)",
-        "Recoded to compare: Waiting time (the middle answer is gone).",
+        "Recoded to compare, so read their parts with care: Waiting time (the middle answer is gone).",
         "Possible overkill",
     ):
         assert said in text, said

@@ -291,9 +291,9 @@ def _checks(model: Row, facts: Row | None, effects: pd.DataFrame) -> tuple[str, 
         named = ", ".join(f"{quoted(row['label'])} ({100 * row['dont_know_share']:.1f}%)" for row in records(unknown))
         kept = set(effects.loc[effects["term"] == "dont_know", "driver"])
         left = "They are left out" + (", unless “dont know” is shown as an answer of its own." if kept else ".")
-        said.append(f"More than 5% did not know an answer to: {named}. {left}")
+        said.append(f"More than 5% answered “don’t know” to: {named}. {left}")
     else:
-        said.append("To no question of the model did more than 5% say that they did not know.")
+        said.append("No question of the model was answered with “don’t know” by more than 5%.")
     return (*said, *(_fit_checks(facts, effects) if facts else ()))
 
 
@@ -362,7 +362,10 @@ def _change(rows: pd.DataFrame, outcome: str, titles: Mapping[str, str]) -> Chan
         label = CHANGE_ROWS.get(driver) or next(row["label"] for row in own if row)
         table.append((label, tuple(_cell(_estimate(row)) if row else "" for row in own)))
     notes = [f"{int(whole['n_before']):,} respondents before and {int(whole['n_after']):,} now. {figures.NOT_CAUSE}"]
-    for column, words in (("left_out", "Left out, because it does not compare"), ("recoded", "Recoded to compare")):
+    for column, words in (
+        ("left_out", "Left out, because it does not compare"),
+        ("recoded", "Recoded to compare, so read their parts with care"),
+    ):
         if isinstance(whole[column], str):
             text = whole[column]
             for wave, title in titles.items():

@@ -358,7 +358,7 @@ def quadrant_figure(rows: pd.DataFrame, about: About) -> QuadrantFigure | None:
     are over all of them.
     """
     rated = records(rows[rows["performance"].notna()].sort_values("share", ascending=False, kind="stable"))
-    if len(rated) < 2 or not math.isclose(rows["share"].sum(), 1, abs_tol=1e-6):
+    if len(rated) < 2 or not math.isclose(rows["share"].sum(), 1, abs_tol=5e-5 * len(rows)):
         return None
     points = tuple(
         Point(

@@ -83,10 +83,10 @@ def _bars(figure: BarFigure) -> tuple[list[Any], dict[str, Any]]:
             symbol = "diamond" if bar.form == "total" else "circle"
             marker = {"symbol": symbol, "size": 12, "color": bar.fill, "line": line}
             traces.append(go.Scatter(mode="markers", x=[bar.interval.at], marker=marker, **said))
-    axis = _axis(figure.ticks, figure.measure, 0) | {"zeroline": figure.zero is not None}
+    axis = _axis(figure.ticks, _lines(figure.measure), 0) | {"zeroline": figure.zero is not None}
     return traces, {
         "height": round(y + 80),
-        "margin": {"l": 8, "r": 8, "t": 6, "b": 74},
+        "margin": {"l": 18, "r": 18, "t": 6, "b": 74},
         "bargap": 0,
         "xaxis": axis,
         "yaxis": {"range": [y, 0], "visible": False, "fixedrange": True},
@@ -149,25 +149,24 @@ def _plane(figure: QuadrantFigure) -> tuple[list[Any], dict[str, Any]]:
     ]
     return traces, {
         "height": 480,
-        "margin": {"l": 64, "r": 8, "t": 6, "b": 74},
-        "xaxis": _axis(across, figure.measure, 0) | {"zeroline": False},
-        "yaxis": _axis(up, figure.measure_up, room) | {"zeroline": False},
+        "margin": {"l": 56, "r": 18, "t": 6, "b": 74},
+        "xaxis": _axis(across, _lines(figure.measure), 0) | {"zeroline": False},
+        "yaxis": _axis(up, _escaped(figure.measure_up), room) | {"zeroline": False},
         "annotations": annotations,
         "shapes": shapes,
     }
 
 
 def _axis(ticks: tuple[float, ...], title: str, room: float) -> dict[str, Any]:
-    edge = 0.005 * (ticks[-1] - ticks[0])  # Plotly leaves out a tick that lies on the very end
     return {
-        "range": [ticks[0] - room - edge, ticks[-1] + room + edge],
+        "range": [ticks[0] - room, ticks[-1] + room],
         "tickvals": list(ticks),
         "tickformat": "~g",
         "gridcolor": GRID,
         "zerolinecolor": INK,
         "zerolinewidth": 1,
         "fixedrange": True,
-        "title": {"text": _lines(title), "font": {"size": 12}},
+        "title": {"text": title, "font": {"size": 12}},
     }
 
 
