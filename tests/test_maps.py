@@ -612,7 +612,32 @@ def test_a_site_without_drivers_has_no_page_of_them(known, tables, tmp_path, mon
     empty = {name: tables[name].iloc[:0] for name in driver_pages.TABLES_OF_DRIVERS}
     made = site.write_site(tables | empty, *known, tmp_path / "none", made_at="2026")
     assert not any("drivers" in name for name in made)
-    alone = empty | {"published_drivers": tables["published_drivers"]}
+    gone = tables["published_drivers"].assign(effect=None, low=None, high=None)
+    alone = empty | {"published_drivers": gone}
+    alone["published_driver_importance"] = tables["published_driver_importance"].iloc[:1]  # too few for quadrants
     made = site.write_site(tables | alone, *known, tmp_path / "alone", made_at="2026")
-    assert "kp-2021/drivers-care" in made
+    page = made["kp-2021/drivers-care"].read_text(encoding="utf-8")
+    assert page.count('class="plot"') == 1
+    assert page.count("Not published") == 2
     assert "kp-2021/drivers-care-districts" not in made
+
+
+def test_a_model_of_each_province_has_a_page_of_its_own(known, tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(static_map, "pngs", no_pngs)
+    monkeypatch.setattr(static_figures, "pngs", no_pngs)
+    apart = {
+        name: tables[name].assign(level="province", unit_id="kp") if "unit_id" in tables[name] else tables[name]
+        for name in driver_pages.TABLES_OF_DRIVERS
+    }
+    made = site.write_site(tables | apart, *known, tmp_path / "site", made_at="2026")
+    page = html.unescape(made["kp-2021/drivers-care-kp"].read_text(encoding="utf-8"))
+    assert "<h1>What goes with care, Khyber Pakhtunkhwa</h1>" in page
+    assert "kp-2021/drivers-care-kp-districts" in made
+    ranking = made["kp-2021/satisfied-ranking"].read_text(encoding="utf-8")
+    assert "../kp-2021/drivers-care-kp-districts.html#kp-bannu" in ranking
+
+
+def test_a_diagnosis_off_the_map_is_an_error(known, tables, tmp_path):
+    strange = tables["published_diagnosis"].assign(district_id="kp-atlantis")
+    with pytest.raises(InputError, match=r"published_diagnosis has districts .* kp-atlantis"):
+        site.write_site(tables | {"published_diagnosis": strange}, *known, tmp_path / "site", made_at="now")

@@ -121,13 +121,11 @@ def page_key(row: Row) -> str:
 def diagnosis_links(diagnosis: pd.DataFrame, indicator: str) -> dict[tuple[str, str], str]:
     """Where the diagnosis of a district is, from a page in any wave's folder: by (wave, district_id)."""
     rows = records(diagnosis[(diagnosis["outcome"] == indicator) & (diagnosis["driver"] == figures.GAP)])
-    return {
-        (
-            row["wave"],
-            row["district_id"],
-        ): f"../{row['wave']}/drivers-{page_key(row)}-districts.html#{row['district_id']}"
-        for row in reversed(rows)
-    }
+    links = {}
+    for row in reversed(rows):
+        page = f"../{row['wave']}/drivers-{page_key(row)}-districts.html"
+        links[row["wave"], row["district_id"]] = f"{page}#{row['district_id']}"
+    return links
 
 
 def model_pages(
@@ -191,7 +189,7 @@ def _model_page(
         controls=_effect_rows(effects, "control"),
         importance=_importance_rows(importance),
         checks=_checks(model, facts, effects),
-        change=_change(of_model["published_change_decomposition"], outcome, titles),
+        change=_change(of_model["published_change_decomposition"], about, titles),
         districts=tuple(sorted((each for each in districts if each), key=lambda district: district.name)),
     )
 
@@ -290,7 +288,7 @@ def _checks(model: Row, facts: Row | None, effects: pd.DataFrame) -> tuple[str, 
     if len(unknown):
         named = ", ".join(f"{quoted(row['label'])} ({100 * row['dont_know_share']:.1f}%)" for row in records(unknown))
         kept = set(effects.loc[effects["term"] == "dont_know", "driver"])
-        left = "They are left out" + (", unless “dont know” is shown as an answer of its own." if kept else ".")
+        left = "They are left out" + (", unless “don’t know” is shown as an answer of its own." if kept else ".")
         said.append(f"More than 5% answered “don’t know” to: {named}. {left}")
     else:
         said.append("No question of the model was answered with “don’t know” by more than 5%.")
@@ -332,7 +330,7 @@ def _compared(p: float) -> str:
     return _p_value(p) if p < 0.001 else f"= {_p_value(p)}"
 
 
-def _change(rows: pd.DataFrame, outcome: str, titles: Mapping[str, str]) -> Change | None:
+def _change(rows: pd.DataFrame, about: figures.About, titles: Mapping[str, str]) -> Change | None:
     cells = {(row["part"], row["driver"]): row for row in records(rows)}
     whole = cells.get(("change", "all"))
     if whole is None or pd.isna(whole["estimate"]):
@@ -340,10 +338,10 @@ def _change(rows: pd.DataFrame, outcome: str, titles: Mapping[str, str]) -> Chan
     before = titles.get(whole["predecessor"], "the wave before")
     change = _estimate(whole)
     if change.sign:
-        said = f"Since {before} the share {quoted(outcome)} is {change.apart('higher', 'lower')}."
+        said = f"Since {before} the share {quoted(about.outcome)} is {change.apart('higher', 'lower')}."
     else:
         said = (
-            f"The survey cannot tell whether the share {quoted(outcome)} has changed since {before}: "
+            f"The survey cannot tell whether the share {quoted(about.outcome)} has changed since {before}: "
             f"{signed(change.at)} points ({change.words})."
         )
     answers = _estimate(cells[("endowments", "all")])
@@ -361,6 +359,8 @@ def _change(rows: pd.DataFrame, outcome: str, titles: Mapping[str, str]) -> Chan
         own = [cells.get((part, driver)) for part in CHANGE_PARTS]
         label = CHANGE_ROWS.get(driver) or next(row["label"] for row in own if row)
         table.append((label, tuple(_cell(_estimate(row)) if row else "" for row in own)))
+    if whole["simulated"] and not about.simulated:
+        said = f"{maps.SIMULATED} in the wave before. {said}"
     notes = [f"{int(whole['n_before']):,} respondents before and {int(whole['n_after']):,} now. {figures.NOT_CAUSE}"]
     for column, words in (
         ("left_out", "Left out, because it does not compare"),

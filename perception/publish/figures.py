@@ -235,8 +235,12 @@ def contrast(row: Row) -> str:
     if row["term"] == "per SD":
         return "one standard deviation more"
     reference = row["reference"]
-    named = str(row["term"]).replace("_", " ")
-    return plain(named + (f" rather than {reference.replace('_', ' ')}" if isinstance(reference, str) else ""))
+    against = f" rather than {_answer(reference)}" if isinstance(reference, str) else ""
+    return plain(_answer(str(row["term"])) + against)
+
+
+def _answer(category: str) -> str:
+    return "don’t know" if category == "dont_know" else category.replace("_", " ")
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -301,7 +305,7 @@ def _effects_reading(bars: Sequence[Bar], outcome: str) -> str:
         said += top.interval.apart("higher", "lower")
     if others:
         rest = len(bars) - len(sure)
-        said += ", the largest difference" if alone else ", among the largest differences"
+        said += ", the largest difference" if alone else ", the largest estimate told from zero; others may be as large"
         said += f"; {rest} of {len(bars)} cannot be told from zero" if rest else ""
     return f"{said}. {NOT_CAUSE}"
 
@@ -345,7 +349,8 @@ def _importance_reading(bars: Sequence[Bar]) -> str:
     if not rivals and top.interval.known:
         return f"{said(top)} counts for the largest part of what these drivers explain together. {NOT_CAUSE}"
     if len(rivals) > 2:
-        return f"The survey cannot tell which of {len(rivals) + 1} drivers counts for most; {said(top)} stands first."
+        first = f"The survey cannot tell which of {len(rivals) + 1} drivers counts for most"
+        return f"{first}; {said(top)} stands first. {NOT_CAUSE}"
     return (
         f"The survey cannot tell which counts for most: {_listed([said(bar) for bar in (top, *rivals)])}. {NOT_CAUSE}"
     )

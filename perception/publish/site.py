@@ -311,6 +311,7 @@ def _chart(work: _Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
         "tables": list(driver_pages.TABLES_OF_DRIVERS),
         "wave": wave["wave"],
         "wave_version": wave["wave_version"],
+        "figure": Path(name).name,
     }
     about = {"title": figure.title, "simulated": figure.simulated, "inputs": inputs, **_made(work, wave)}
     _write_images(work.root / name, static_figures.svg(figure), static_figures.pngs(figure), about)
