@@ -612,7 +612,7 @@ def test_a_site_without_drivers_has_no_page_of_them(known, tables, tmp_path, mon
     empty = {name: tables[name].iloc[:0] for name in driver_pages.TABLES_OF_DRIVERS}
     made = site.write_site(tables | empty, *known, tmp_path / "none", made_at="2026")
     assert not any("drivers" in name for name in made)
-    gone = tables["published_drivers"].assign(effect=None, low=None, high=None)
+    gone = tables["published_drivers"].assign(effect=float("nan"))
     alone = empty | {"published_drivers": gone}
     alone["published_driver_importance"] = tables["published_driver_importance"].iloc[:1]  # too few for quadrants
     made = site.write_site(tables | alone, *known, tmp_path / "alone", made_at="2026")
