@@ -147,7 +147,7 @@ def test_what_cannot_be_fitted_is_named_all_at_once() -> None:
 
 
 def test_no_model_of_ours_leaves_weights_out() -> None:
-    """statsmodels' OrderedModel takes weights without a word and fits without them: none of ours may be made from it."""
+    """statsmodels' OrderedModel takes weights without a word and fits without them: none of ours is made from it."""
     frame = survey()
     with pytest.raises(TypeError, match="weights"):
         SurveyOrderedLogit(answers(frame), design_matrix(frame), positive_from="c")  # type: ignore[call-arg]
