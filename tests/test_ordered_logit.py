@@ -144,3 +144,14 @@ def test_what_cannot_be_fitted_is_named_all_at_once() -> None:
     message = str(caught.value)
     for part in ("3 missing answers", "category e: no row has it", "all answers count from a", "1 of 400 weights"):
         assert part in message
+
+
+def test_no_model_of_ours_leaves_weights_out() -> None:
+    """statsmodels' OrderedModel takes weights without a word and fits without them: none of ours is made from it."""
+    frame = survey()
+    with pytest.raises(TypeError, match="weights"):
+        SurveyOrderedLogit(answers(frame), design_matrix(frame), positive_from="c")  # type: ignore[call-arg]
+    root = Path(__file__).resolve().parents[1]
+    for folder in ("perception", "assets", "pipelines"):
+        for file in (root / folder).rglob("*.py"):
+            assert "OrderedModel" not in file.read_text(encoding="utf-8"), file
