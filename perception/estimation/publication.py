@@ -45,7 +45,7 @@ CAUTION_REASONS = {
 REASONS = DISCLOSURE_REASONS | QUALITY_REASONS | CAUTION_REASONS
 """What each reason code says to a reader."""
 
-DIGITS = 4
+DIGITS = 5
 """Digits after the point of a published share, and significant digits of other numbers. More than a reader can use, and
 so few that sums of published estimates do not give a withheld one away to the last digit.
 """
