@@ -937,7 +937,7 @@ ALLOWED = {station: set(STATIONS[: place + 1]) for place, station in enumerate(S
 ALLOWED["project"] = {"errors", "geography", "intake", "project"}
 ALLOWED["publish"] |= {"project"}
 ALLOWED["wave_folders"] = {*ALLOWED["drivers"], "project", "wave_folders"}
-ALLOWED["wave_tables"] = {*ALLOWED["estimation"], "project", "wave_tables"}
+ALLOWED["wave_tables"] = {*ALLOWED["drivers"], "project", "wave_tables"}
 ALLOWED["wave_folders"] |= {"wave_tables"}
 ALLOWED["simulate"] = {"errors", "schemas", "geography", "intake", "simulate"}
 
