@@ -123,7 +123,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     responses.to_parquet(file)
     totals = psu_totals(file, inputs.instrument)
     indicators = indicator_facts(responses, inputs.wave, inputs.instrument)
-    none = [conform(pd.DataFrame(columns=TABLES[t].names), t) for t in ("calibration_totals", "replicate_totals")]
+    weights = ("calibration_totals", "replicate_totals", "replicate_factors")
+    none = [conform(pd.DataFrame(columns=TABLES[name].names), name) for name in weights]
     estimates = wave_tables.district_estimates(inputs, file, totals, psus, indicators, *none)
     places = inputs.units.assign(wave=WAVE)
     published = published_estimates(estimates, indicators, units=places)
@@ -323,9 +324,10 @@ def test_the_error_of_an_average_is_that_of_the_plain_mean_of_five(tmp_path: Pat
     totals = psu_totals(tmp_path / "responses.parquet", inputs.instrument)
     totals = totals[totals["indicator"].str.startswith("agree_")]
     facts = facts[facts["indicator"].str.match("agree_|sdg_16_6_2_")]
-    none = conform(pd.DataFrame(columns=TABLES["replicate_totals"].names), "replicate_totals")
+    weights = ("replicate_totals", "replicate_factors")
+    none = [conform(pd.DataFrame(columns=TABLES[name].names), name) for name in weights]
     file = tmp_path / "responses.parquet"
-    estimates = wave_tables.district_estimates(inputs, file, totals, psus, facts, calibration, none)
+    estimates = wave_tables.district_estimates(inputs, file, totals, psus, facts, calibration, *none)
     found = estimates.set_index(["indicator", "level", "unit_id", "domain"])
     design = design_from_psus(psus)
     cells = domain_cells(totals, inputs.units, domain_dimensions(totals))
