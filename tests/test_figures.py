@@ -275,5 +275,10 @@ def test_signs_of_a_gap_in_words_match_its_numbers(numbers):
         way = ("higher", "more") if gap["contribution"] > 0 else ("lower", "less")
         assert f"points {way[0]}" in figure.reading
         assert re.findall(r"go with [\d.]+ points (\w+)", figure.reading) in ([], [way[1]])
+        rest = rows.iloc[-2]
+        told = rest["contribution_low"] * rest["contribution_high"] > 0 and round(100 * rest["contribution"], 1) != 0
+        same = told and (rest["contribution"] > 0) == (gap["contribution"] > 0)
+        unexplained = re.findall(r"does not explain ([\d.]+) points (\w+)", figure.reading)
+        assert unexplained == ([(f"{abs(100 * rest['contribution']):.1f}", way[1])] if same else [])
     for bar in figure.bars[1:-1]:
         assert bar.value.startswith(DASH) == (figures.number(bar.interval.at - bar.start).startswith(DASH))

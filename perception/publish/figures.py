@@ -430,7 +430,8 @@ def gap_figure(rows: pd.DataFrame, district: str, province: str, about: About) -
         level = end.at
     gap = _contribution(facts)
     bars.append(_total(district, Interval(own, around + gap.low, around + gap.high)))
-    reading = _gap_reading(drivers, gap, (district, own), (province, around), about.outcome)
+    rest = _contribution(found["rest"])
+    reading = _gap_reading(drivers, gap, rest, (district, own), (province, around), about.outcome)
     return BarFigure(
         title=f"{district}: what goes with its gap to {province}",
         subtitle=f"{about.outcome}. {about.survey}. {_count([facts])} of {district}",
@@ -463,7 +464,12 @@ def _contribution(row: Row) -> Interval:
 
 
 def _gap_reading(
-    drivers: Sequence[Row], gap: Interval, here: tuple[str, float], around: tuple[str, float], outcome: str
+    drivers: Sequence[Row],
+    gap: Interval,
+    rest: Interval,
+    here: tuple[str, float],
+    around: tuple[str, float],
+    outcome: str,
 ) -> str:
     shares = f"{number(here[1])}% against {number(around[1])}%"
     if gap.sign == 0:
@@ -473,10 +479,14 @@ def _gap_reading(
         )
     said = f"In {here[0]} the share {quoted(outcome)} is {gap.apart('higher', 'lower')} than in {around[0]}: {shares}."
     same = [(row, _contribution(row)) for row in drivers if _contribution(row).sign == gap.sign]
-    if not same:
-        return f"{said} For no driver can the survey tell that it goes with this gap. {NOT_CAUSE}"
-    row, part = same[0]
-    return f"{said} Its answers to {quoted(row['label'])} go with {part.apart('more', 'less')}. {NOT_CAUSE}"
+    if same:
+        row, part = same[0]
+        said += f" Its answers to {quoted(row['label'])} go with {part.apart('more', 'less')}."
+    else:
+        said += " For no driver can the survey tell that it goes with this gap."
+    if rest.sign == gap.sign:
+        said += f" The model does not explain {rest.apart('more', 'less')}."
+    return f"{said} {NOT_CAUSE}"
 
 
 def what_if_sentence(rows: pd.DataFrame, sure: Collection[str], district: str, province: str) -> str:
