@@ -299,6 +299,62 @@ def sampled_domains(
     return SampledDomains(sums.assign(**facts), design, scores, cases, scheme)
 
 
+@dataclass(frozen=True)
+class WaveDomains:
+    """A wave ready to be estimated in the domains of `dimensions`, with what its weights ask for.
+
+    `totals` are its PSU totals and `units` the districts of the map that domains are formed by. Made by `wave_domains`.
+    """
+
+    totals: pd.DataFrame
+    design: Design
+    units: pd.DataFrame
+    dimensions: Dimensions
+    calibrated: CalibratedCells | None
+    replicate_totals: pd.DataFrame | None
+    scheme: Scheme | None
+
+    def cells(self, indicators: Sequence[str]) -> pd.DataFrame:
+        """Domain cells of these indicators."""
+        return domain_cells(self.totals[self.totals["indicator"].isin(indicators)], self.units, self.dimensions)
+
+    def replicates(self, indicators: Sequence[str]) -> ReplicateSums | None:
+        """Replicate sums of these indicators; None where the producer supplies no replicate weights."""
+        if self.replicate_totals is None or self.scheme is None:
+            return None
+        own = self.replicate_totals[self.replicate_totals["indicator"].isin(indicators)]
+        return replicate_sums(own, self.scheme, self.units, self.dimensions)
+
+    def sampled(self, indicators: Sequence[str]) -> SampledDomains:
+        """The domains of these indicators with what their errors take."""
+        return sampled_domains(self.cells(indicators), self.design, self.calibrated, self.replicates(indicators))
+
+
+def wave_domains(
+    totals: pd.DataFrame,
+    design_psus: pd.DataFrame,
+    units: pd.DataFrame,
+    calibration_totals: pd.DataFrame | None = None,
+    rake: Sequence[Sequence[str]] = (),
+    replicate_totals: pd.DataFrame | None = None,
+    scheme: Scheme | None = None,
+    dimensions: Dimensions | None = None,
+    domain_units: pd.DataFrame | None = None,
+) -> WaveDomains:
+    """The `WaveDomains` of tables `psu_totals` and `design_psus` of one wave and its districts `units`.
+
+    Weights that were raked come with the wave's `calibration_totals` and the margins `rake`, replicate weights with its
+    `replicate_totals` and the `scheme` of their variance. `dimensions` are those of the totals when not given;
+    `domain_units` are given where domains are formed by another map than the wave's own.
+    """
+    design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
+    calibrated = None
+    if calibration_totals is not None and len(calibration_totals):
+        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, domain_units, dimensions)
+    shown = units if domain_units is None else domain_units
+    return WaveDomains(totals, design, shown, dimensions, calibrated, replicate_totals, scheme)
+
+
 def _spread(sums: pd.DataFrame, estimate: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted variance of the linearised variable in each domain, with the domain's own weights."""
     residual = sums["sum_wy2"] - 2 * estimate * sums["sum_wxy"] + estimate**2 * sums["sum_wx2"]
@@ -404,27 +460,22 @@ def district_estimates(
     at that of one.
     """
     kinds = dict(zip(indicators["indicator"], indicators["kind"], strict=True))
-    design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
+    dimensions = dimensions or domain_dimensions(totals)
     raked = calibration_totals is not None and len(calibration_totals) > 0
     answers = totals.groupby("indicator")["n"].sum()
     answered = totals if (answers > 0).all() else totals[totals["indicator"].isin(answers.index[answers > 0])]
     if answered.empty:
         return conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
     if not raked and scheme is None:
-        sums = all_domains(answered, units, design, dimensions, UNIT_COLUMNS, _SUMMED)
+        sums = all_domains(answered, units, design_from_psus(design_psus), dimensions, UNIT_COLUMNS, _SUMMED)
         table = _statistics(sums, kinds)
         table.insert(0, "wave", totals["wave"].iloc[0])
         return conform(table.sort_values(_DOMAIN_KEY), "district_estimates")
-    calibrated = None
-    if calibration_totals is not None and raked:
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions=dimensions)
-    estimates = []
-    for indicator, part in answered.groupby("indicator"):
-        replicates = None
-        if replicate_totals is not None and scheme is not None:
-            own = replicate_totals[replicate_totals["indicator"] == indicator]
-            replicates = replicate_sums(own, scheme, units, dimensions)
-        estimates.append(domain_estimates(domain_cells(part, units, dimensions), design, kinds, calibrated, replicates))
-    table = pd.concat(estimates)
+    wave = wave_domains(answered, design_psus, units, calibration_totals, rake, replicate_totals, scheme, dimensions)
+    one_by_one = [[str(name)] for name in sorted(answered["indicator"].unique())]
+    table = pd.concat(
+        domain_estimates(wave.cells(own), wave.design, kinds, wave.calibrated, wave.replicates(own))
+        for own in one_by_one
+    )
     table.insert(0, "wave", totals["wave"].iloc[0])
     return conform(table.sort_values(_DOMAIN_KEY), "district_estimates")

@@ -12,15 +12,10 @@ import numpy as np
 import pandas as pd
 
 from perception.estimation.contrasts import contrasts, differences, significance
-from perception.estimation.design import design_from_psus
 from perception.estimation.domains import (
-    CalibratedCells,
     SampledDomains,
-    calibrated_cells,
-    domain_cells,
     domain_dimensions,
-    replicate_sums,
-    sampled_domains,
+    wave_domains,
 )
 from perception.estimation.indices import Weights, index_domains
 from perception.estimation.replicates import Scheme
@@ -116,25 +111,14 @@ def subgroup_gaps(
     errors are in the indicator's unit (proportion for a share). Sources: linearised difference of two domain ratios
     (Woodruff 1971), with their covariance; or the spread of the replicates' differences (Wolter 2007).
     """
-    design, dimensions = design_from_psus(design_psus), domain_dimensions(totals)
-    calibrated: CalibratedCells | None = None
-    if calibration_totals is not None and len(calibration_totals):
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design)
-    grouped = [dimension for dimension in dimensions if len(dimension) == 1 and dimension[0] in GAPS]
+    grouped = [group for group in domain_dimensions(totals) if len(group) == 1 and group[0] in GAPS]
     answered = totals[totals.groupby("indicator")["n"].transform("sum") > 0]
-
-    def sampled(names: Sequence[str]) -> SampledDomains:
-        cells, replicates = domain_cells(answered[answered["indicator"].isin(names)], units, grouped), None
-        if replicate_totals is not None and scheme is not None:
-            own = replicate_totals[replicate_totals["indicator"].isin(names)]
-            replicates = replicate_sums(own, scheme, units, grouped)
-        return sampled_domains(cells, design, calibrated, replicates)
-
     found = []
     if grouped and len(answered):
-        found = [indicator_gaps(sampled(names)) for names in indicators_together(answered)]
+        wave = wave_domains(answered, design_psus, units, calibration_totals, rake, replicate_totals, scheme, grouped)
+        found = [indicator_gaps(wave.sampled(names)) for names in indicators_together(answered)]
         for name, weights in (indices or {}).items():
-            found.append(indicator_gaps(index_domains(sampled(list(weights)), name, weights)[0]))
+            found.append(indicator_gaps(index_domains(wave.sampled(list(weights)), name, weights)[0]))
     if not found:
         return conform(pd.DataFrame(columns=TABLES["subgroup_gaps"].names), "subgroup_gaps")
     gaps = pd.concat(found, ignore_index=True)

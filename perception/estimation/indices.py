@@ -13,15 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from perception.estimation.design import design_from_psus
 from perception.estimation.domains import (
     Dimensions,
     SampledDomains,
-    calibrated_cells,
-    domain_cells,
-    domain_dimensions,
-    replicate_sums,
-    sampled_domains,
+    wave_domains,
 )
 from perception.estimation.intervals import korn_graubard_interval, logit_interval
 from perception.estimation.replicates import Scheme
@@ -83,18 +78,10 @@ def index_estimates(
     of the indicator that has fewest, kish the largest; deff is null, as the indicators are answered by different
     people. Intervals are on the logit scale; where nothing varies, those of a share on the smallest sample.
     """
-    design, dimensions = design_from_psus(design_psus), dimensions or domain_dimensions(totals)
-    calibrated = None
-    if calibration_totals is not None and len(calibration_totals):
-        calibrated = calibrated_cells(calibration_totals, rake, totals, units, design, dimensions=dimensions)
+    wave = wave_domains(totals, design_psus, units, calibration_totals, rake, replicate_totals, scheme, dimensions)
     tables = [pd.DataFrame(columns=TABLES["district_estimates"].names)]
     for name, weights in indices.items():
-        own = totals[totals["indicator"].isin(list(weights))]
-        replicates = None
-        if replicate_totals is not None and scheme is not None:
-            parts = replicate_totals[replicate_totals["indicator"].isin(list(weights))]
-            replicates = replicate_sums(parts, scheme, units, dimensions)
-        sampled = sampled_domains(domain_cells(own, units, dimensions), design, calibrated, replicates)
+        sampled = wave.sampled(list(weights))
         index, combine = index_domains(sampled, name, weights)
         if index.domains.empty:
             continue

@@ -18,14 +18,10 @@ from perception.errors import InputError, Problem
 from perception.estimation.contrasts import contrasts, differences, significance
 from perception.estimation.design import Design, design_from_psus
 from perception.estimation.domains import (
-    CalibratedCells,
-    Dimensions,
     SampledDomains,
-    calibrated_cells,
-    domain_cells,
+    WaveDomains,
     domain_dimensions,
-    replicate_sums,
-    sampled_domains,
+    wave_domains,
 )
 from perception.estimation.gaps import FALSE_DISCOVERY_RATE, adjusted_p_values, group_pairs, indicators_together
 from perception.estimation.indices import Weights, index_domains
@@ -64,37 +60,6 @@ class WaveSample:
     replicate_totals: pd.DataFrame | None = None
     scheme: Scheme | None = None
     indices: Mapping[str, Weights] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """A wave ready to be estimated on the common map; `units` are its districts there, `answers` its PSU totals."""
-
-    answers: pd.DataFrame
-    design: Design
-    units: pd.DataFrame
-    dimensions: Dimensions
-    calibrated: CalibratedCells | None
-    replicate_totals: pd.DataFrame | None
-    scheme: Scheme | None
-    indices: Mapping[str, Weights]
-
-    def cells(self, indicators: Sequence[str]) -> pd.DataFrame:
-        """Domain cells of the indicators that the wave has answers to."""
-        return domain_cells(self.answers[self.answers["indicator"].isin(indicators)], self.units, self.dimensions)
-
-    def sampled(self, indicators: Sequence[str]) -> SampledDomains:
-        """The domains of these indicators with what their errors take."""
-        replicates = None
-        if self.replicate_totals is not None and self.scheme is not None:
-            own = self.replicate_totals[self.replicate_totals["indicator"].isin(indicators)]
-            replicates = replicate_sums(own, self.scheme, self.units, self.dimensions)
-        return sampled_domains(self.cells(indicators), self.design, self.calibrated, replicates)
-
-    def index(self, name: str) -> SampledDomains:
-        """The domains of an index with what their errors take."""
-        weights = self.indices[name]
-        return index_domains(self.sampled(list(weights)), name, weights)[0]
 
 
 @dataclass(frozen=True)
@@ -185,22 +150,23 @@ def wave_trends(
     sides = _side(before, gazetteer, common, not shared_psus), _side(after, gazetteer, common, not shared_psus)
     revisit = _revisit(before, after, sides[0].design, sides[1].design) if shared_psus else None
     declared = declared_verdicts(comparability)
-    answers = pd.concat([side.answers for side in sides])
+    answers = pd.concat([side.totals for side in sides])
     verdicts = {str(name): verdict_on(declared, "indicator", str(name)) for name in answers["indicator"].unique()}
-    both = set(sides[0].answers["indicator"]) & set(sides[1].answers["indicator"])
+    both = set(sides[0].totals["indicator"]) & set(sides[1].totals["indicator"])
     tables = []
     for names in indicators_together(answers):
         compared = [name for name in names if name in both and verdicts[name][0] != "break"]
         if compared:
             tables.append(_changes((sides[0].sampled(compared), sides[1].sampled(compared)), revisit))
         if alone := sorted(set(names) - set(compared)):
-            own = [side.cells(alone) for side in sides if side.answers["indicator"].isin(alone).any()]
+            own = [side.cells(alone) for side in sides if side.totals["indicator"].isin(alone).any()]
             tables.append(_places_alone([cells.groupby(_KEY, observed=True)["n"].sum().reset_index() for cells in own]))
     for name in sorted({*before.indices, *after.indices}):
         verdicts[name] = verdict_on(declared, "indicator", name)
         if name in before.indices and name in after.indices and before.indices[name] != after.indices[name]:
             verdicts[name] = "break", "the weights of its parts changed"
-        own_indices = [side.index(name) for side in sides if name in side.indices]
+        waves = zip((before, after), sides, strict=True)
+        own_indices = [_index(sample, side, name) for sample, side in waves if name in sample.indices]
         if len(own_indices) == 2 and verdicts[name][0] != "break":
             tables.append(_changes((own_indices[0], own_indices[1]), revisit))
         else:
@@ -234,17 +200,25 @@ def verdict_on(declared: Verdicts, kind: str, name: str) -> tuple[str, str | Non
     return verdict, (reason or "declared as a break") if verdict == "break" else reason
 
 
-def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame, replicated: bool) -> _Side:
-    totals, design = sample.psu_totals, design_from_psus(sample.design_psus)
-    units = common[common["vintage"] == sample.vintage]
-    calibrated = None
-    if len(sample.calibration_totals):
-        home = vintage_units(gazetteer, sample.vintage)
-        calibrated = calibrated_cells(sample.calibration_totals, sample.rake, totals, home, design, units)
-    dimensions = [dimension for dimension in domain_dimensions(totals) if len(dimension) < 2]
-    scheme = sample.scheme if replicated else None
-    answers = totals[totals["n"] > 0]
-    return _Side(answers, design, units, dimensions, calibrated, sample.replicate_totals, scheme, sample.indices)
+def _side(sample: WaveSample, gazetteer: Gazetteer, common: pd.DataFrame, replicated: bool) -> WaveDomains:
+    """The wave in the domains of the common map."""
+    return wave_domains(
+        sample.psu_totals[sample.psu_totals["n"] > 0],
+        sample.design_psus,
+        vintage_units(gazetteer, sample.vintage),
+        sample.calibration_totals,
+        sample.rake,
+        sample.replicate_totals,
+        sample.scheme if replicated else None,
+        [dimension for dimension in domain_dimensions(sample.psu_totals) if len(dimension) < 2],
+        common[common["vintage"] == sample.vintage],
+    )
+
+
+def _index(sample: WaveSample, side: WaveDomains, name: str) -> SampledDomains:
+    """The domains of an index of the wave."""
+    weights = sample.indices[name]
+    return index_domains(side.sampled(list(weights)), name, weights)[0]
 
 
 def shared_psus(old: Design, new: Design, before: str, after: str) -> pd.DataFrame:
