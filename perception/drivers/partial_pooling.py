@@ -53,7 +53,7 @@ def district_slopes(
     model: SurveyModel = results.model
     values, scale = _standardised(model, columns)
     folds = _folds(model, rng)
-    parts = [_district_sums(results, values, districts, folds == fold) for fold in range(FOLDS)]
+    parts = _district_sums(results, values, districts, folds)
     score, information = np.stack([part.score for part in parts]), np.stack([part.information for part in parts])
     whole = _Sums(score.sum(axis=0), information.sum(axis=0))
     candidates: list[tuple[Method, float]] = [("common", 0.0), ("random_slopes", np.nan)]
@@ -84,17 +84,19 @@ class _Sums:
     information: Floats
 
 
-def _district_sums(results: Any, values: Floats, districts: NDArray[np.intp], rows: NDArray[np.bool_]) -> _Sums:
+def _district_sums(results: Any, values: Floats, districts: NDArray[np.intp], folds: NDArray[np.intp]) -> list[_Sums]:
+    """The sums of the rows of each fold."""
     model: SurveyModel = results.model
     params = np.asarray(results.params)
     cost = float(np.mean(np.diag(results.cov_params()) / np.diag(np.linalg.inv(-model.hessian(params)))))
     slope, curvature = model.linear_derivatives(params)
-    places, count = districts[rows], int(districts.max()) + 1
-    products = (values[rows, :, None] * values[rows, None, :]).reshape(len(places), -1)
-    width = values.shape[1]
-    score = grouped_sums(places, count, slope[rows], values[rows]) / cost
-    information = grouped_sums(places, count, -curvature[rows], products).reshape(count, width, width) / cost
-    return _Sums(score, information)
+    count, width = int(districts.max()) + 1, values.shape[1]
+    places = folds * count + districts
+    products = (values[:, :, None] * values[:, None, :]).reshape(len(values), -1)
+    score = grouped_sums(places, FOLDS * count, slope, values) / cost
+    information = grouped_sums(places, FOLDS * count, -curvature, products) / cost
+    of_fold = zip(score.reshape(FOLDS, count, width), information.reshape(FOLDS, count, width, width), strict=True)
+    return [_Sums(*sums) for sums in of_fold]
 
 
 def _standardised(model: SurveyModel, columns: Sequence[int]) -> tuple[Floats, Floats]:

@@ -13,11 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from perception.estimation.domains import (
-    Dimensions,
-    SampledDomains,
-    wave_domains,
-)
+from perception.estimation.domains import Dimensions, SampledDomains, wave_domains
 from perception.estimation.intervals import korn_graubard_interval, logit_interval
 from perception.estimation.replicates import Scheme
 from perception.schemas import TABLES, conform
