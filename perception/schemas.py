@@ -358,6 +358,8 @@ _INDICATOR_FACTS = (
         "(healthcare/average), or overall satisfaction (healthcare/overall); null where it is no part of it",
         nullable=True,
     ),
+    Column("service", "string", "Service or subject that it is about, as the questionnaire groups them", nullable=True),
+    Column("service_label", "string", "What the service is called", nullable=True),
     Column(
         "middle_answer",
         "boolean",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from perception import wave_tables
 from perception.errors import InputError, Problem
+from perception.files import link_or_copy
 from perception.geography.gazetteer import load_gazetteer
 from perception.intake import quality
 from perception.intake.codebook import comparability_problems
@@ -161,19 +162,11 @@ def complete_wave(project: Project, wave_id: str) -> Path:
         fresh = Path(temporary) / wave_id
         fresh.mkdir()
         for name in PUBLICATION_READS:
-            _link(project.table(name, wave_id), fresh / f"{name}.parquet")
+            link_or_copy(project.table(name, wave_id), fresh / f"{name}.parquet")
         instrument = load_wave(project.waves / wave_id).instrument
         shutil.copyfile(project.instrument_file(instrument), fresh / project.complete_instrument(wave_id).name)
         _swap(fresh, folder)
     return folder
-
-
-def _link(file: Path, name: Path) -> None:
-    """A second name for a file, or a copy where the file system has no such thing."""
-    try:
-        name.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, name)
 
 
 def _swap(fresh: Path, place: Path) -> None:

@@ -59,6 +59,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "population": indicator.population,
             "target": indicator.target,
             "sdg_16_6_2": sdg.get(name),
+            **_service(name, instrument),
             "middle_answer": _middle_offered(indicator, wave, instrument),
         }
         for name, indicator in instrument.available_indicators(responses.columns).items()
@@ -81,6 +82,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "target": index.target,
             "weights": ";".join(f"{part}={share!r}" for part, share in index.shares.items()),
             "sdg_16_6_2": sdg.get(name),
+            **_service(name, instrument),
             "middle_answer": any(
                 _middle_offered(instrument.indicators[part], wave, instrument) for part in index.weights
             ),
@@ -98,6 +100,11 @@ def index_weights(indicators: pd.DataFrame) -> dict[str, dict[str, float]]:
         str(name): {part: float(weight) for part, _, weight in (term.partition("=") for term in text.split(";"))}
         for name, text in zip(declared["indicator"], declared["weights"], strict=True)
     }
+
+
+def _service(indicator: str, instrument: Instrument) -> dict[str, str]:
+    name = instrument.service_of.get(indicator)
+    return {"service": name, "service_label": instrument.services[name].label.en} if name else {}
 
 
 def _unit(indicator: Indicator, instrument: Instrument) -> str | None:

@@ -153,6 +153,13 @@ class SdgService(Declaration):
         return [*self.attributes.values(), self.overall]
 
 
+class Service(Declaration):
+    """A public service, or a subject such as safety, and the indicators and indices about it; each has a page."""
+
+    label: Text
+    indicators: Annotated[list[Name], Field(min_length=1)]
+
+
 class Predictor(Declaration):
     """A term of a driver model: a question, a background variable or an indicator, and how it enters.
 
@@ -192,6 +199,7 @@ class Instrument(Declaration):
 
     `overall` is the question on satisfaction with everything, with which other scales are expected to go along;
     `batteries` are blocks of questions on one scale, asked one after the other; `quality` sets thresholds of checks.
+    `services` groups indicators by what they are about.
     `sdg_16_6_2` names the services that count in this SDG indicator, by its service areas.
     """
 
@@ -201,6 +209,7 @@ class Instrument(Declaration):
     questions: dict[Name, Question]
     indicators: dict[Name, Indicator]
     indices: dict[Name, Index] = {}
+    services: dict[Name, Service] = {}
     sdg_16_6_2: dict[Name, SdgService] = {}
     driver_models: dict[Name, DriverModel] = {}
     overall: Name | None = None
@@ -235,6 +244,11 @@ class Instrument(Declaration):
             for area, service in self.sdg_16_6_2.items()
         }
         return self.indices | averages
+
+    @property
+    def service_of(self) -> dict[str, str]:
+        """The service of each indicator or index that has one."""
+        return {part: name for name, service in self.services.items() for part in service.indicators}
 
     @property
     def sdg_parts(self) -> dict[str, str]:
@@ -297,6 +311,7 @@ class Instrument(Declaration):
                 mistakes.append(f"indicator {name} has no `positive` answers, and its question is not a number")
         for name, index in self.indices.items():
             mistakes += self._index_mistakes(name, index)
+        mistakes += self._service_mistakes()
         mistakes += self._sdg_mistakes()
         for name, model in self.driver_models.items():
             if model.outcome not in self.indicators:
@@ -334,6 +349,15 @@ class Instrument(Declaration):
             yield f"{who}: {part} must be a share, not sensitive, and published by district"
         elif not indicator.higher_is_better:
             yield f"{who}: of {part} a low value is good. Declare the share of the opposite answers"
+
+    def _service_mistakes(self) -> Iterator[str]:
+        named = Counter(part for service in self.services.values() for part in service.indicators)
+        for name, service in self.services.items():
+            for part in dict.fromkeys(service.indicators):
+                if part not in self.indicators and part not in self.indices:
+                    yield f"service {name}: {part} is not an indicator or index"
+                elif named[part] > 1:
+                    yield f"service {name}: {part} stands {named[part]} times under `services`"
 
     def _sdg_mistakes(self) -> Iterator[str]:
         named = Counter(part for service in self.sdg_16_6_2.values() for part in service.indicators)

@@ -1,15 +1,15 @@
-"""What static images are drawn with: texts and shapes, each written as SVG and drawn by Matplotlib, and PNG files."""
+"""What static images are made of: shapes on a drawing, which is written as SVG and drawn by Matplotlib as PNG."""
 
 from __future__ import annotations
 
 import html
 import io
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perception.publish.maps import BORDER, GREY, INK, SIMULATED
+from perception.publish.maps import BORDER, GREY, HATCH_GROUND, HATCH_LINE, HATCHED, INK, SIMULATED
 
 WIDTH, MARGIN = 840, 32
 INNER = WIDTH - 2 * MARGIN
@@ -23,7 +23,7 @@ _POINTS = 0.72  # of a pixel, at 100 pixels an inch
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text; `x`, `y` is where its baseline starts (or its middle, or its end)."""
+    """A line of text; `x`, `y` is where its baseline starts (or its middle, or its end); a halo keeps it legible."""
 
     x: float
     y: float
@@ -32,11 +32,12 @@ class Text:
     colour: str = GREY
     bold: bool = False
     anchor: str = "start"
+    halo: str = ""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle with an outline."""
+    """A rectangle with an outline; of a district where it has a `key`, its state and what is said of it."""
 
     x: float
     y: float
@@ -45,6 +46,23 @@ class Box:
     fill: str
     stroke: str = BORDER
     thickness: float = 0.6
+    key: str = ""
+    state: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Area:
+    """An outline of rings, the same as arrays of points and as SVG path data; of a district where it has a `key`."""
+
+    rings: Sequence[Any]
+    path: str
+    fill: str
+    stroke: str = BORDER
+    thickness: float = 0.6
+    key: str = ""
+    state: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,28 @@ class Dot:
     diamond: bool = False
 
 
-Shape = Text | Box | Line | Dot
+Shape = Text | Box | Area | Line | Dot
+
+
+@dataclass(frozen=True)
+class Group:
+    """Shapes whose places count from `x`, `y`."""
+
+    x: float
+    y: float
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A laid-out image: height, groups in drawing order, what it says (`maps.file_facts`), the middle of its plot."""
+
+    height: float
+    groups: tuple[Group, ...]
+    description: str
+    facts: Mapping[str, str]
+    simulated: bool
+    middle: tuple[float, float]
 
 
 def lines_of(text: str, size: float, width: float, bold: bool = False) -> list[str]:
@@ -97,31 +136,49 @@ def write_heading(texts: list[Text], title: str, subtitle: str, simulated: bool)
     return write(texts, y, subtitle, 14, GREY)
 
 
-def svg_opening(height: float, title: str, description: str) -> Iterator[str]:
-    """The first lines of a document, up to its white ground."""
+def svg(drawing: Drawing) -> str:
+    """The drawing as an SVG document; every district is a shape with its id and what is said of it."""
+    return "\n".join(_svg_lines(drawing)) + "\n"
+
+
+def _svg_lines(drawing: Drawing) -> Iterator[str]:
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title desc" font-family="{FONTS}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{drawing.height}" '
+        f'viewBox="0 0 {WIDTH} {drawing.height}" role="img" aria-labelledby="title desc" font-family="{FONTS}" '
+        'stroke-linejoin="round">'
     )
-    yield f'<title id="title">{html.escape(title)}</title>'
-    yield f'<desc id="desc">{html.escape(description)}</desc>'
-    yield f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
+    yield f'<title id="title">{html.escape(drawing.facts["Title"])}</title>'
+    yield f'<desc id="desc">{html.escape(drawing.description)}</desc>'
+    yield (
+        '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+        f'<rect width="6" height="6" fill="{HATCH_GROUND}"/><rect width="1.6" height="6" fill="{HATCH_LINE}"/>'
+        "</pattern></defs>"
+    )
+    yield f'<rect width="{WIDTH}" height="{drawing.height}" fill="#ffffff"/>'
+    for group in drawing.groups:
+        yield f'<g transform="translate({group.x:g},{group.y:g})">' if (group.x, group.y) != (0, 0) else "<g>"
+        yield from map(_svg_shape, group.shapes)
+        yield "</g>"
+    if drawing.simulated:
+        x, y = drawing.middle
+        yield (
+            f'<text class="watermark" transform="translate({x:g},{y:g}) rotate(-30)" font-size="60" font-weight="bold" '
+            f'text-anchor="middle" fill="{INK}" fill-opacity="0.11" pointer-events="none">{SIMULATED}</text>'
+        )
+    yield "</svg>"
 
 
-def svg_shape(shape: Shape) -> str:
-    """A shape as an SVG element."""
+def _svg_shape(shape: Shape) -> str:
     if isinstance(shape, Text):
         weight = ' font-weight="bold"' if shape.bold else ""
         anchor = f' text-anchor="{shape.anchor}"' if shape.anchor != "start" else ""
+        halo = f' paint-order="stroke" stroke="{shape.halo}" stroke-width="3"' if shape.halo else ""
         return (
-            f'<text x="{shape.x:g}" y="{shape.y:g}" font-size="{shape.size:g}" fill="{shape.colour}"{weight}{anchor}>'
-            f"{html.escape(shape.text)}</text>"
+            f'<text x="{shape.x:g}" y="{shape.y:g}" font-size="{shape.size:g}" fill="{shape.colour}"{weight}{anchor}'
+            f'{halo} pointer-events="none">{html.escape(shape.text)}</text>'
         )
-    if isinstance(shape, Box):
-        return (
-            f'<rect x="{shape.x:g}" y="{shape.y:g}" width="{shape.width:g}" height="{shape.height:g}" '
-            f'fill="{shape.fill}" stroke="{shape.stroke}" stroke-width="{shape.thickness:g}"/>'
-        )
+    if isinstance(shape, Box | Area):
+        return _svg_area(shape)
     if isinstance(shape, Line):
         dashes = ' stroke-dasharray="4 3"' if shape.dashed else ""
         return (
@@ -135,6 +192,19 @@ def svg_shape(shape: Shape) -> str:
     return f'<circle cx="{shape.x:g}" cy="{shape.y:g}" r="{shape.radius:g}" {paint}/>'
 
 
+def _svg_area(shape: Box | Area) -> str:
+    fill = "url(#hatch)" if shape.fill == HATCHED else shape.fill
+    paint = f'fill="{fill}" stroke="{shape.stroke}" stroke-width="{shape.thickness:g}"'
+    if isinstance(shape, Area):
+        form = f'path d="{shape.path}"'
+    else:
+        form = f'rect x="{shape.x:g}" y="{shape.y:g}" width="{shape.width:g}" height="{shape.height:g}"'
+    if not shape.key:
+        return f"<{form} {paint}/>"
+    of = f'class="district {shape.state}" data-district="{html.escape(shape.key)}"'
+    return f"<{form} {of} {paint}><title>{html.escape(shape.words)}</title></{form.split()[0]}>"
+
+
 def _corners(dot: Dot) -> list[tuple[float, float]]:
     return [
         (dot.x - dot.radius, dot.y),
@@ -144,52 +214,91 @@ def _corners(dot: Dot) -> list[tuple[float, float]]:
     ]
 
 
-def svg_watermark(x: float, y: float) -> str:
-    """The mark of simulated data across an image, its middle at `x`, `y`."""
-    return (
-        f'<text class="watermark" transform="translate({x:g},{y:g}) rotate(-30)" font-size="60" font-weight="bold" '
-        f'text-anchor="middle" fill="{INK}" fill-opacity="0.11" pointer-events="none">{SIMULATED}</text>'
-    )
+def pngs(drawing: Drawing) -> tuple[bytes, bytes]:
+    """The drawing as PNG at 1x (840 pixels wide) and 2x, with its facts and any SIMULATED in the metadata."""
+    import matplotlib as mpl
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image, PngImagePlugin
+
+    with mpl.rc_context({"font.family": "DejaVu Sans", "hatch.linewidth": 1.1, "text.parse_math": False}):
+        figure = Figure(figsize=(WIDTH / 100, drawing.height / 100), dpi=200, facecolor="white")
+        agg = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(drawing.height, 0))
+        axes.set_axis_off()
+        placed = [(group, shape) for group in drawing.groups for shape in group.shapes]
+        for order, (group, shape) in enumerate(placed):
+            _draw(axes, shape, group.x, group.y, order)
+        if drawing.simulated:
+            _draw_watermark(axes, *drawing.middle, len(placed))
+        agg.draw()
+    double = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+    info = PngImagePlugin.PngInfo()
+    for name, text in drawing.facts.items():
+        info.add_itxt(name, text)
+    images = []
+    for image in (double.reduce(2), double):
+        with io.BytesIO() as file:
+            image.save(file, format="png", pnginfo=info, compress_level=3)  # twice as fast as 6, files a 20th larger
+            images.append(file.getvalue())
+    return images[0], images[1]
 
 
-def draw_shape(axes: Any, shape: Shape) -> Any:
-    """A shape on Matplotlib axes that count pixels downwards; the artist."""
-    from matplotlib.patches import Circle, Patch, Polygon, Rectangle
+def _draw(axes: Any, shape: Shape, dx: float, dy: float, order: int) -> None:
+    """Draw a shape, moved by `dx`, `dy`, on Matplotlib axes that count pixels downwards."""
+    import numpy as np
+    from matplotlib.patches import Circle, Patch, PathPatch, Polygon, Rectangle
+    from matplotlib.path import Path
+    from matplotlib.patheffects import withStroke
 
     if isinstance(shape, Text):
-        return axes.text(
-            shape.x,
-            shape.y,
+        text = axes.text(
+            shape.x + dx,
+            shape.y + dy,
             shape.text,
             fontsize=shape.size * _POINTS,
             color=shape.colour,
             fontweight="bold" if shape.bold else "normal",
             ha={"start": "left", "middle": "center", "end": "right"}[shape.anchor],
             va="baseline",
+            zorder=order,
         )
+        if shape.halo:
+            text.set_path_effects([withStroke(linewidth=2.2, foreground=shape.halo)])
+        return
     if isinstance(shape, Line):
-        return axes.plot(
-            [shape.x, shape.to_x],
-            [shape.y, shape.to_y],
+        axes.plot(
+            [shape.x + dx, shape.to_x + dx],
+            [shape.y + dy, shape.to_y + dy],
             color=shape.colour,
             linewidth=shape.thickness * _POINTS,
             linestyle=(0, (4, 3)) if shape.dashed else "solid",
             solid_capstyle="butt",
             scalex=False,
             scaley=False,
-        )[0]
-    if isinstance(shape, Box):
-        width = shape.thickness
-        made: Patch = Rectangle((shape.x, shape.y), shape.width, shape.height)
+            zorder=order,
+        )
+        return
+    made: Patch
+    if isinstance(shape, Area):
+        outline = Path.make_compound_path(*(Path(ring + np.array([dx, dy]), closed=True) for ring in shape.rings))
+        made = PathPatch(outline, joinstyle="round")
+    elif isinstance(shape, Box):
+        made = Rectangle((shape.x + dx, shape.y + dy), shape.width, shape.height)
+    elif shape.diamond:
+        made = Polygon([(x + dx, y + dy) for x, y in _corners(shape)])
     else:
-        width = 1.6
-        made = Polygon(_corners(shape)) if shape.diamond else Circle((shape.x, shape.y), shape.radius)
-    made.set(facecolor=shape.fill, edgecolor=shape.stroke, linewidth=width * _POINTS)
-    return axes.add_patch(made)
+        made = Circle((shape.x + dx, shape.y + dy), shape.radius)
+    width = 1.6 if isinstance(shape, Dot) else shape.thickness
+    made.set(facecolor=shape.fill if shape.fill != HATCHED else HATCH_GROUND, edgecolor=shape.stroke, zorder=order)
+    made.set_linewidth(width * _POINTS)
+    if shape.fill == HATCHED:
+        made.set(hatch="////", hatchcolor=HATCH_LINE)
+    axes.add_artist(made)
 
 
-def draw_watermark(axes: Any, x: float, y: float) -> None:
-    """The mark of simulated data across an image, its middle at `x`, `y`."""
+def _draw_watermark(axes: Any, x: float, y: float, order: int) -> None:
     axes.text(
         x,
         y,
@@ -201,31 +310,5 @@ def draw_watermark(axes: Any, x: float, y: float) -> None:
         rotation=30,
         ha="center",
         va="center",
+        zorder=order,
     )
-
-
-def pngs(height: float, draw: Callable[[Any], None], metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """An image as PNG at 1x (840 pixels wide) and 2x; `draw` is given axes that count pixels downwards."""
-    import matplotlib as mpl
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image, PngImagePlugin
-
-    with mpl.rc_context({"font.family": "DejaVu Sans", "hatch.linewidth": 1.1, "text.parse_math": False}):
-        figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=200, facecolor="white")
-        agg = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
-        axes.set_axis_off()
-        draw(axes)
-        agg.draw()
-    double = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
-    info = PngImagePlugin.PngInfo()
-    for name, text in metadata.items():
-        info.add_itxt(name, text)
-    images = []
-    for image in (double.reduce(2), double):
-        with io.BytesIO() as file:
-            image.save(file, format="png", pnginfo=info)
-            images.append(file.getvalue())
-    return images[0], images[1]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from perception.publish.maps import INK, INTERVAL, PALETTE, SIMULATED, SIMULATED_NOTE, Row, records
+from perception.publish.maps import INK, INTERVAL, PALETTE, SIMULATED, Row, file_facts, records
 
 Form = Literal["point", "bar", "total"]
 
@@ -516,12 +516,8 @@ def what_if_sentence(rows: pd.DataFrame, sure: Collection[str], district: str, p
 
 def facts_of(figure: Figure) -> dict[str, str]:
     """What a drawn file says of itself: title, description, source, and that its data are simulated."""
-    return {
-        "Title": (f"{SIMULATED}: " if figure.simulated else "") + figure.title,
-        "Description": " ".join([figure.subtitle + ".", figure.reading, *figure.notes]),
-        "Source": figure.source,
-        **({"Warning": f"{SIMULATED}. {SIMULATED_NOTE}"} if figure.simulated else {}),
-    }
+    said = " ".join([figure.subtitle + ".", figure.reading, *figure.notes])
+    return file_facts(figure.title, said, figure.source, figure.simulated)
 
 
 def mark_places(dots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""What a map says: classes, colours, values in words, notes; made from published tables only, drawn elsewhere.
+"""What a map is: scales and classes, places and their state, where it is drawn; specifications are made in `views`.
 
 Class cuts never hang on one wave: a share's four cuts stand in `SHARE_CUTS`, by the tens digit of the percentage in the
 median district over all published waves of the instrument (forties: 30, 40, 50, 60 %); means have five classes of one
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 State = Literal["published", "caution", "suppressed", "no_data"]
 STATES: tuple[State, ...] = get_args(State)
+Kind = Literal["map", "bands", "change", "uncertainty"]
+"""What a map shows of an indicator: its estimates, the bands of its ranking, its change, how uncertain it is."""
 
 PALETTE = ("#fdeccb", "#f9bf7c", "#e8825a", "#b23f5c", "#5c1a52")
 """Five steps from light (better) to dark (worse); neighbours differ in lightness for every kind of colour vision."""
@@ -45,6 +46,8 @@ SHARE_CUTS = (
 )
 """The four cuts for a median district below 10 %, below 20 % ... below 100 %."""
 NO_DATA = "#c9ced4"
+HATCHED = "hatched"
+"""The fill of suppressed districts: lines on a ground."""
 HATCH_GROUND, HATCH_LINE = "#f7f7f8", "#868e99"
 INK, GREY, BORDER = "#1c2330", "#586070", "#868e99"
 SIMULATED = "SIMULATED DATA"
@@ -87,7 +90,11 @@ class Scale:
 
 @dataclass(frozen=True)
 class Place:
-    """One district of a map: its state, its class (0 = lowest values), what is said of it, whether it has a shape."""
+    """One district of a map: its state, its class, what is said of it, whether it has a shape.
+
+    `value` is what the map shows of it, `details` what else there is to know; a place without a number has neither.
+    `reason` has codes of the publication rules where it is suppressed or read with caution, words where it has no data.
+    """
 
     district_id: str
     name: str
@@ -95,8 +102,7 @@ class Place:
     state: State
     class_number: int | None = None
     value: str = ""
-    interval: str = ""
-    n: str = ""
+    details: tuple[str, ...] = ()
     reason: str = ""
     drawn: bool = True
 
@@ -106,23 +112,41 @@ class Place:
         return reason_words(self.reason) if self.state in ("caution", "suppressed") else ""
 
     @property
-    def words(self) -> str:
-        """Value with its uncertainty, or why there is none."""
+    def lines(self) -> tuple[str, ...]:
+        """Value, details and caution, or why there is no number, one after the other."""
         if self.state == "no_data":
-            return "No data: not covered by this survey"
+            return (f"No data: {self.reason}",)
         if self.state == "suppressed":
-            return f"Not published: {self.note}"
-        interval = f"{INTERVAL} {self.interval}" if self.interval else f"{INTERVAL} not available"
-        caution = f". Use with caution: {self.note}" if self.state == "caution" else ""
-        return f"{self.value} ({interval}; {self.n} respondents){caution}"
+            return (f"Not published: {self.note}",)
+        caution = (f"Use with caution: {self.note}",) if self.state == "caution" else ()
+        return (self.value, *self.details, *caution)
+
+    @property
+    def words(self) -> str:
+        """The same in one line."""
+        first, *rest = self.lines
+        return f"{first} ({'; '.join(rest)})" if rest else first
+
+
+@dataclass(frozen=True)
+class MapClass:
+    """A class of a map: its colour and what it holds."""
+
+    colour: str
+    label: str
 
 
 @dataclass(frozen=True)
 class MapSpec:
-    """Everything a map of one wave and indicator says; both renderers draw from this and nothing else."""
+    """Everything a map of one wave and indicator says; all renderers draw from this and nothing else.
+
+    `classes` run from the lowest values to the highest where there are `cuts` between them (with what the two `ends`
+    mean), or are categories.
+    """
 
     wave: str
     indicator: str
+    kind: Kind
     vintage: str
     title: str
     subtitle: str
@@ -130,28 +154,24 @@ class MapSpec:
     summary: str
     asked: str
     simulated: bool
-    higher_is_better: bool
-    scale: Scale
+    classes: tuple[MapClass, ...]
+    cuts: tuple[str, ...]
+    ends: tuple[str, str]
     places: tuple[Place, ...]
     notes: tuple[str, ...]
     source: str
     boundary: str
 
     @property
-    def colours(self) -> tuple[str, ...]:
-        """Colour of each class from the lowest values to the highest: darker is worse."""
-        return PALETTE[::-1] if self.higher_is_better else PALETTE
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """What the low and the high end of the legend mean."""
-        return ("worse", "better") if self.higher_is_better else ("better", "worse")
+    def file(self) -> str:
+        """Name of its images in the wave's folder, without the ending."""
+        return f"{self.indicator}-{self.kind}"
 
     def colour(self, place: Place) -> str:
-        """Fill of a place; suppressed places get the ground that the hatching is drawn on."""
+        """Fill of a place."""
         if place.class_number is not None:
-            return self.colours[place.class_number]
-        return HATCH_GROUND if place.state == "suppressed" else NO_DATA
+            return self.classes[place.class_number].colour
+        return HATCHED if place.state == "suppressed" else NO_DATA
 
     def having(self, *states: State) -> list[Place]:
         """The places in one of the states that have a shape to draw."""
@@ -160,7 +180,7 @@ class MapSpec:
 
 @dataclass(frozen=True)
 class BaseMap:
-    """The districts that a wave is drawn on: shapes and province borders in degrees, and an equal-area projection.
+    """The districts that a wave is drawn on: shapes and borders in degrees, and an equal-area projection.
 
     `provinces` are the ids of the provinces drawn; `points` holds one (longitude, latitude) inside each district.
     """
@@ -168,6 +188,7 @@ class BaseMap:
     geometry: Geometry
     shapes: gpd.GeoDataFrame
     borders: gpd.GeoDataFrame
+    divisions: gpd.GeoDataFrame
     provinces: tuple[str, ...]
     points: Mapping[str, tuple[float, float]]
     meridian: float
@@ -189,6 +210,7 @@ def base_map(geometry: Geometry, units: pd.DataFrame, provinces: Collection[str]
         geometry=geometry,
         shapes=shapes,
         borders=outlines(shapes, members, "province"),
+        divisions=outlines(shapes, members, "division"),
         provinces=tuple(sorted(provinces)),
         points={str(key): (x, y) for key, x, y in zip(shapes["district_id"], inside.x, inside.y, strict=True)},
         meridian=round((west + east) / 2, 2),
@@ -219,18 +241,7 @@ def scale(indicator: Row, peers: pd.Series) -> Scale:
         return Scale("share", "", share_cuts(float(peers.median()) if len(peers) else 0.5), 1)
     cuts = mean_cuts(float(peers.min()), float(peers.max())) if len(peers) else mean_cuts(0, 1)
     decimals = max(1, 1 + math.ceil(-math.log10(cuts[1] - cuts[0]) - 1e-9))
-    return Scale("mean", _text(indicator["unit"]), cuts, decimals)
-
-
-def _measure(kind: str, rule: Scale) -> str:
-    """What the numbers of a map are; which quantile, its title says."""
-    if kind == "share":
-        return "Share in percent"
-    if kind == "index":
-        return "Weighted mean of shares in percent"
-    if kind == "quantile":
-        return f"In {rule.unit}" if rule.unit else "Value"
-    return "Mean" + (f", {rule.unit}" if rule.unit else "")
+    return Scale("mean", text(indicator["unit"]), cuts, decimals)
 
 
 def reason_words(reason: str) -> str:
@@ -250,10 +261,12 @@ def source_words(wave: Row) -> str:
     return f"Source: {wave['citation']}".rstrip(".") + f". Licence: {wave['licence']}".rstrip(".") + "."
 
 
-MODELLED_NOTE = (
-    "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
-    "districts like it answered. Provinces: direct estimates."
-)
+def file_facts(title: str, description: str, source: str, simulated: bool) -> dict[str, str]:
+    """What an image file says of itself; of simulated data first that they are."""
+    facts = {"Title": title, "Description": description, "Source": source}
+    if simulated:
+        facts |= {"Title": f"{SIMULATED}: {title}", "Warning": f"{SIMULATED}. {SIMULATED_NOTE}"}
+    return facts
 
 
 def boundary_words(geometry: Geometry) -> str:
@@ -279,104 +292,16 @@ def shown_estimates(published: pd.DataFrame) -> pd.DataFrame:
     return order.sort_values([*cell, "first"]).drop_duplicates(cell).drop(columns="first").reset_index(drop=True)
 
 
-def map_spec(
-    wave: Row, indicator: Row, estimates: pd.DataFrame, peers: pd.Series, units: pd.DataFrame, base: BaseMap
-) -> MapSpec:
-    """The map of one wave and indicator.
-
-    `wave` and `indicator` are rows of published_waves and published_indicators, `estimates` their rows of
-    published_estimates for domain `all`, `peers` as for `scale`, `units` the vintage's districts, `base` where the
-    wave is drawn.
-    """
-    rule = scale(indicator, peers)
-    rows = {row["unit_id"]: row for row in records(estimates[estimates["level"] == "district"])}
-    covered = units[units["province_id"].isin(base.provinces)].sort_values(["province", "name"])
-    places = tuple(
-        replace(_place(unit, rows.get(unit["district_id"]), rule), drawn=unit["district_id"] in base.points)
-        for unit in records(covered)
-    )
-    provinces = dict(zip(covered["province_id"], covered["province"], strict=True))
-    summary = [
-        f"{provinces[row['unit_id']]}: {rule.value(row['estimate'])} {rule.unit + ' ' if rule.unit else ''}"
-        f"({INTERVAL} {rule.interval(row['low'], row['high'])})"
-        for row in records(estimates[estimates["level"] == "province"])
-        if row["unit_id"] in provinces and _published(row)
-    ]
-    return MapSpec(
-        wave=str(wave["wave"]),
-        indicator=str(indicator["indicator"]),
-        vintage=base.geometry.vintage,
-        title=str(indicator["label"]),
-        subtitle=f"{wave['title']}, {dates(wave)}",
-        measure=_measure(str(indicator["kind"]), rule),
-        summary=" · ".join(summary),
-        asked=f"Asked of: {indicator['population']}. Question: {indicator['question']}",
-        simulated=bool(wave["simulated"]),
-        higher_is_better=bool(indicator["higher_is_better"]),
-        scale=rule,
-        places=places,
-        notes=_notes(places, list(rows.values()), rule),
-        source=source_words(wave),
-        boundary=boundary_words(base.geometry),
-    )
-
-
 def records(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as dictionaries."""
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A text of a row, empty where it has none."""
     return value if isinstance(value, str) else ""
 
 
-def _published(row: Row) -> bool:
-    return row["quality"] != "suppress" and not pd.isna(row["estimate"])
-
-
-def _place(unit: Row, row: Row | None, rule: Scale) -> Place:
-    who = (unit["district_id"], unit["name"], unit["province"])
-    if row is None:
-        return Place(*who, "no_data")
-    if not _published(row):
-        return Place(*who, "suppressed", reason=_text(row["reason"]))
-    return Place(
-        *who,
-        state="caution" if row["quality"] == "caution" else "published",
-        class_number=rule.class_of(row["estimate"]),
-        value=rule.value(row["estimate"]),
-        interval=rule.interval(row["low"], row["high"]),
-        n=f"{int(row['n']):,}",
-        reason=_text(row["reason"]),
-    )
-
-
-def _notes(places: tuple[Place, ...], rows: list[Row], rule: Scale) -> tuple[str, ...]:
-    """Footnotes: how wide the intervals are, what is withheld, read with caution or not there, and why."""
-    notes = []
-    widths = pd.Series([(row["high"] - row["low"]) / 2 for row in rows if _published(row)], dtype=float).dropna()
-    if len(widths):
-        margin = rule.number(float(widths.median())) + (" points" if rule.kind == "share" else "")
-        notes.append(
-            f"A typical district estimate is uncertain by ±{margin} ({INTERVAL}); neighbouring classes may not differ."
-        )
-    if any(row["method"] == "small_area" for row in rows if _published(row)):
-        notes.append(MODELLED_NOTE)
-    for state, text in (
-        (
-            "suppressed",
-            "Hatched: {k} of {all} districts not published, because the sample does not carry a number ({why}).",
-        ),
-        ("caution", "* Use with caution: {k} of {all} districts ({why})."),
-        ("no_data", "Grey: {k} of {all} districts not covered by this survey."),
-    ):
-        found = [place for place in places if place.state == state]
-        if found:
-            reasons = Counter(reason_words(place.reason.split(";")[0]) for place in found)
-            why = "; ".join(
-                f"{reason}: {count}" if len(reasons) > 1 else reason for reason, count in reasons.most_common()
-            )
-            notes.append(text.format(k=len(found), all=len(places), why=why))
-    if undrawn := [place.name for place in places if not place.drawn]:
-        notes.append(f"Not drawn, because the boundary file has no shape for them: {', '.join(undrawn)}.")
-    return tuple(notes)
+def is_published(row: Row) -> bool:
+    """Whether a row of published_estimates or published_trends has a number."""
+    return bool(row["quality"] != "suppress") and not pd.isna(row["low" if "change" in row else "estimate"])

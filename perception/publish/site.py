@@ -1,7 +1,7 @@
 """The site: every page, image and asset, built from published tables in a new folder that then replaces the old one.
 
-What a map says is `maps`, how it is drawn `static_map` and `plotly_map`; figures of drivers are `figures`,
-`static_figures` and `plotly_figures`, what stands around them `driver_pages`. This module puts them on pages.
+What a map says is `views`, a ranking `rankings`, a district's page `profiles`; figures of drivers are `figures`, what
+stands around them `driver_pages`. This module puts them on pages; `images` writes the files of all drawings at the end.
 """
 
 from __future__ import annotations
@@ -10,70 +10,57 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from perception.errors import InputError, Problem
-from perception.publish import driver_pages, figures, maps, plotly_figures, plotly_map, static_figures, static_map
+from perception.publish import (
+    driver_pages,
+    figures,
+    images,
+    maps,
+    plotly_figures,
+    plotly_map,
+    profiles,
+    rankings,
+    static_figures,
+    static_map,
+    views,
+    words,
+)
+from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
 from perception.publish.figures import Figure
+from perception.publish.images import Image
 from perception.publish.maps import MapSpec, Row, records
+from perception.publish.profiles import Profile
+from perception.publish.rankings import Ranking
+from perception.publish.views import Subject
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from perception.geography import Geometry
 
-BANDS = {
-    "low": ("Low", "among the worst-placed 15% (at most ten districts) with a probability of 80% or more"),
-    "watch": ("Watch", "among the worst-placed 15% with a probability of 50% to 80%"),
-    "not_distinguishable": ("Not distinguishable", "the survey cannot tell it from districts in the middle"),
-    "high": ("High", "among the best-placed 15% with a probability of 80% or more"),
-}
-"""Each band of a ranking as a reader meets it, and what it means."""
-
-
-@dataclass(frozen=True)
-class Whisker:
-    """A value and its interval on a strip that runs from 0 to 100."""
-
-    at: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class RankRow:
-    """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
-
-    `province` is empty where the whole table is of one province, `by_weights` (its ranks under other weights) where the
-    indicator is no index, `diagnosis` (where it is told what goes with its gap) where there is none.
-    """
-
-    name: str
-    province: str
-    rank: str = ""
-    value: str = ""
-    interval: str = ""
-    n: str = ""
-    band: str = ""
-    whisker: Whisker | None = None
-    why: str = ""
-    by_weights: str = ""
-    diagnosis: str = ""
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """A ranking table: among whom, the rows worst first with the unranked at the end, and the ends of the strip."""
-
-    among: str
-    rows: tuple[RankRow, ...]
-    strip: tuple[str, str]
+TABLES = (
+    "published_estimates",
+    "district_rankings",
+    "index_sensitivity",
+    "published_gaps",
+    "published_trends",
+    "withheld",
+    *driver_pages.TABLES_OF_DRIVERS,
+    "published_waves",
+    "published_indicators",
+)
+"""The tables that the site is made from."""
+OTHER_FOLDERS = ("assets", "districts", "services")
+"""Folders of the site beside those of the waves."""
 
 
 def write_site(
@@ -86,12 +73,12 @@ def write_site(
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
-    `tables` has published_estimates, district_rankings, index_sensitivity, published_waves, published_indicators and
-    the tables of drivers (`driver_pages.TABLES_OF_DRIVERS`), any of them empty but that of waves; `geometries`
-    and `units` the shapes and districts (`geography.vintage_units`) by vintage; `made_at` is written into
-    the provenance files. Returns the pages by name: `index`, `<wave>/<indicator>`, `<wave>/<indicator>-ranking`,
-    `<wave>/drivers`, `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`. InputError
-    lists vintages without geometry and districts that are not on their vintage.
+    `tables` has `TABLES`, any of them empty but that of waves; `geometries` and `units` the shapes and districts
+    (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance files.
+    Returns the pages by name: `index`, `methods`, `districts/index`, `districts/<district>`, `services/index`,
+    `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`, `<wave>/drivers`,
+    `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`. InputError lists vintages without geometry, districts
+    that are not on their vintage, and waves whose id is the name of another folder of the site.
     """
     _check(tables, geometries, units)
     tables = {**tables, "published_estimates": maps.shown_estimates(tables["published_estimates"])}
@@ -102,7 +89,9 @@ def write_site(
         shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        pages = _build(_Work(tables, geometries, units, fresh, made_at, page_environment()))
+        work = _Work(tables, geometries, units, fresh, made_at, page_environment())
+        _build(work)
+        images.write_images(work.images, fresh, folder)
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)
@@ -112,91 +101,7 @@ def write_site(
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
-    return {name: folder / page for name, page in pages.items()}
-
-
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, 11th ..."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
-
-
-def rank_words(low: int, high: int, count: int) -> str:
-    """A rank set in words, such as `between 3rd and 14th of 32`."""
-    return f"{ordinal(low)} of {count}" if low == high else f"between {ordinal(low)} and {ordinal(high)} of {count}"
-
-
-def rank_range(low: int, high: int) -> str:
-    """`3rd`, or `3rd to 14th`."""
-    return ordinal(low) if low == high else f"{ordinal(low)} to {ordinal(high)}"
-
-
-def rankings(
-    spec: MapSpec, rows: pd.DataFrame, places: pd.DataFrame, diagnoses: Mapping[tuple[str, str], str]
-) -> list[Ranking]:
-    """The tables of a ranking page: one per province, then the round where that is another set of districts.
-
-    `rows` are the district_rankings of the indicator for the wave and, in scope `round`, for the waves ranked with it,
-    with weights_low and weights_high, the ranks under other weights (null where the indicator is no index);
-    `places` has district_id, name, province and province_id of every district in them; `diagnoses` says where that of
-    (wave, district_id) is.
-    """
-    named = zip(rows["wave"], rows["district_id"], strict=True)
-    rows = rows.assign(diagnosis=[diagnoses.get(place, "") for place in named])
-    rows = rows.merge(places, on="district_id", how="left", validate="m:1")
-    own = _only(rows, scope="province", wave=spec.wave)
-    tables = [_ranking(str(group["province"].iloc[0]), group, spec) for _, group in own.groupby("province", sort=True)]
-    together = _only(rows, scope="round")
-    if set(together["district_id"]) != set(own["district_id"]) or len(tables) > 1:
-        tables.append(_ranking("All districts surveyed in this round", together, spec))
-    return tables
-
-
-def _ranking(among: str, rows: pd.DataFrame, spec: MapSpec) -> Ranking:
-    """Worst first by the estimate, the suppressed at the end by name."""
-    shown = [value for column in ("estimate", "low", "high") for value in rows[column].dropna()]
-    start, end = (min(shown), max(shown)) if shown else (0.0, 1.0)
-    step = 0.1 if spec.scale.kind == "share" else spec.scale.cuts[1] - spec.scale.cuts[0]
-    start, end = (start // step) * step, -(-end // step) * step
-    mixed = rows["province"].nunique() > 1
-    ordered = rows.sort_values(["rank", "name"], na_position="last")
-    return Ranking(
-        among=among,
-        rows=tuple(_rank_row(row, row["province"] if mixed else "", spec, start, end) for row in records(ordered)),
-        strip=(spec.scale.cut(round(start, 9)), spec.scale.cut(round(end, 9))),
-    )
-
-
-def _rank_row(row: Row, province: str, spec: MapSpec, start: float, end: float) -> RankRow:
-    why = (
-        ""
-        if row["quality"] == "publish"
-        else maps.reason_words(row["reason"] if isinstance(row["reason"], str) else "")
-    )
-    if row["quality"] == "suppress" or pd.isna(row["rank"]):
-        return RankRow(
-            row["name"], province, why=f"Not {'published' if row['quality'] == 'suppress' else 'ranked'}: {why}"
-        )
-    return RankRow(
-        name=row["name"],
-        province=province,
-        rank=rank_words(int(row["rank_low"]), int(row["rank_high"]), int(row["districts"])),
-        value=spec.scale.value(row["estimate"]),
-        interval=spec.scale.interval(row["low"], row["high"]),
-        n=f"{int(row['n']):,}",
-        band=row["band"],
-        whisker=_whisker(row["estimate"], row["low"], row["high"], start, end),
-        why=f"Use with caution: {why}" if why else "",
-        diagnosis=row["diagnosis"],
-        by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
-    )
-
-
-def _whisker(value: float, low: float, high: float, start: float, end: float) -> Whisker | None:
-    if any(pd.isna(number) for number in (value, low, high)) or end <= start:
-        return None
-    at, left, right = (round(100 * (number - start) / (end - start), 1) for number in (value, low, high))
-    return Whisker(at, left, right)
+    return {name: folder / page for name, page in work.pages.items()}
 
 
 def _check(
@@ -210,9 +115,15 @@ def _check(
         "published_diagnosis": tables["published_diagnosis"],
     }
     for wave, vintage in zip(*(tables["published_waves"][name] for name in ("wave", "vintage")), strict=True):
-        if vintage not in geometries or vintage not in units:
-            remedy = f"Pass the geometry and the units of vintage {vintage}."
-            problems.append(Problem(f"wave {wave}", f"no districts are known for its vintage {vintage}", remedy))
+        if wave in OTHER_FOLDERS:
+            what = f"its id is the name of a folder that every site has: {', '.join(OTHER_FOLDERS)}"
+            problems.append(Problem(f"wave {wave}", what, "Give the wave another id."))
+        shared = _only(tables["published_trends"], wave=wave)["vintage"].dropna().unique()
+        for needed in dict.fromkeys([vintage, *shared]):
+            if needed not in geometries or needed not in units:
+                remedy = f"Pass the geometry and the units of vintage {needed}."
+                problems.append(Problem(f"wave {wave}", f"no districts are known for its vintage {needed}", remedy))
+        if vintage not in units:
             continue
         for table, districts in placed.items():
             found = set(_only(districts, wave=wave)["district_id"])
@@ -233,6 +144,27 @@ class _Ground:
 
 
 @dataclass(frozen=True)
+class _WaveWork:
+    """A wave with what its pages share: subjects by indicator, changes by (indicator, district), where it is drawn."""
+
+    wave: Row
+    subjects: Mapping[str, Subject]
+    changes: Mapping[tuple[str, str], Row]
+    shared_vintage: str
+    since: str
+    ground: _Ground | None
+    models: Sequence[ModelPage]
+
+    @property
+    def name(self) -> str:
+        return str(self.wave["wave"])
+
+    @property
+    def headline(self) -> list[Subject]:
+        return [of for of in self.subjects.values() if of.indicator["headline"]]
+
+
+@dataclass
 class _Work:
     """What building needs everywhere: the sources, the folder, the templates, and what is made once and used again."""
 
@@ -244,56 +176,155 @@ class _Work:
     templates: Environment
     grounds: dict[str, _Ground] = field(default_factory=dict)
     pages: dict[str, Path] = field(default_factory=dict)
+    images: list[Image] = field(default_factory=list)
+    found: list[tuple[str, str, str]] = field(default_factory=list)
+    """What the search box finds: (label, what it is, page)."""
+
+    @cached_property
+    def waves(self) -> list[Row]:
+        """The waves, newest first."""
+        newest_first = self.tables["published_waves"].sort_values(["last_day", "wave"], ascending=[False, True])
+        return records(newest_first)
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """The title of each wave."""
+        return {wave["wave"]: wave["title"] for wave in self.waves}
+
+    @cached_property
+    def places(self) -> pd.DataFrame:
+        """Every district of any vintage once, as its newest vintage has it."""
+        newest = [self.units[vintage] for vintage in sorted(self.units, reverse=True)]
+        return pd.concat(newest).drop_duplicates("district_id")
+
+    @cached_property
+    def estimates(self) -> dict[tuple[str, ...], pd.DataFrame]:
+        """The estimates of everybody by wave and indicator."""
+        return _by(_only(self.tables["published_estimates"], domain="all"), "wave", "indicator")
+
+    @cached_property
+    def ranks(self) -> dict[str, pd.DataFrame]:
+        """The rankings by indicator, with the ranks under other weights."""
+        key = ["wave", "indicator", "scope", "district_id"]
+        weights = {"rank_low": "weights_low", "rank_high": "weights_high"}
+        by_weights = self.tables["index_sensitivity"][[*key, *weights]].rename(columns=weights)
+        ranks = self.tables["district_rankings"].merge(by_weights, on=key, how="left", validate="1:1")
+        return {str(name): frame for name, frame in ranks.groupby("indicator")}
 
     def write_page(self, name: str, template: str, content: Mapping[str, Any]) -> None:
         """Render a page and remember it under its name."""
         page = Path(f"{name}.html")
-        text = self.templates.get_template(f"{template}.html.j2").render(content)
+        root = "../" * (len(page.parts) - 1)
+        text = self.templates.get_template(f"{template}.html.j2").render({"root": root, **content})
         (self.root / page).write_text(text, encoding="utf-8")
         self.pages[name] = page
 
 
-def _build(work: _Work) -> dict[str, Path]:
-    """Write everything; the pages by name, relative to the site."""
-    waves = work.tables["published_waves"]
-    _write_assets(work, waves["vintage"].unique().tolist())
-    newest_first = waves.sort_values(["last_day", "wave"], ascending=[False, True])
-    sections = [_wave_section(work, wave) for wave in records(newest_first)]
-    overview = {"root": "", "sections": sections, "grounds": list(work.grounds.values())}
-    work.write_page("index", "index", overview | {"simulated": bool(waves["simulated"].all())})
-    return work.pages
+def _build(work: _Work) -> None:
+    """Write everything but the images."""
+    for folder in (*OTHER_FOLDERS, *work.titles):
+        (work.root / folder).mkdir()
+    waves = [_wave_work(work, wave) for wave in work.waves]
+    for one in waves:
+        _wave_pages(work, one)
+    homes = _district_pages(work, waves)
+    _service_pages(work, waves)
+    _overview_pages(work, waves, homes)
+    _write_assets(work)
 
 
-def _wave_section(work: _Work, wave: Row) -> dict[str, Any]:
-    """Write the pages of a wave; what the index shows of it."""
+def _wave_work(work: _Work, wave: Row) -> _WaveWork:
     name, places = wave["wave"], work.units[wave["vintage"]]
-    (work.root / name).mkdir()
-    indicators = _only(work.tables["published_indicators"], wave=name)
-    labels = dict(zip(indicators["indicator"], indicators["label"], strict=True))
-    waves = work.tables["published_waves"]
-    titles = dict(zip(waves["wave"], waves["title"], strict=True))
-    models = driver_pages.model_pages(wave, work.tables, labels, places, titles)
-    about = {"wave": wave, "dates": maps.dates(wave), "simulated": bool(wave["simulated"])}
-    about |= {"models": models, "root": "../"}
-    if models:
-        work.write_page(f"{name}/drivers", "drivers", about)
-    for model in models:
+    indicators = records(_only(work.tables["published_indicators"], wave=name))
+    labels = {row["indicator"]: row["label"] for row in indicators}
+    subjects = {}
+    for indicator in indicators:
+        rows = work.estimates.get((name, indicator["indicator"]))
+        average_only = not indicator["headline"] and str(indicator["sdg_16_6_2"]).endswith("/average")
+        if rows is None or average_only or not (rows["level"] == "district").any():
+            continue
+        ranks = work.ranks.get(indicator["indicator"], work.tables["district_rankings"].iloc[:0])
+        peers = _peers(work, wave, indicator)
+        own = _only(ranks, wave=name)
+        subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, places)
+    trends = _only(work.tables["published_trends"], wave=name, level="district", domain="all")
+    surveyed = {key for of in subjects.values() for level, key in of.estimates if level == "district"}
+    provinces = sorted(places.loc[places["district_id"].isin(surveyed), "province_id"].unique())
+    predecessor = maps.text(wave["predecessor"])
+    return _WaveWork(
+        wave=wave,
+        subjects=subjects,
+        changes={(row["indicator"], row["unit_id"]): row for row in records(trends)},
+        shared_vintage=str(trends["vintage"].iloc[0]) if len(trends) else "",
+        since=work.titles.get(predecessor, predecessor),
+        ground=_ground(work, wave["vintage"], provinces) if provinces else None,
+        models=driver_pages.model_pages(wave, work.tables, labels, places, work.titles),
+    )
+
+
+def _about(one: _WaveWork) -> dict[str, Any]:
+    """What every page of a wave says."""
+    wave = one.wave
+    return {"wave": wave, "dates": maps.dates(wave), "simulated": bool(wave["simulated"]), "models": one.models}
+
+
+def _wave_pages(work: _Work, one: _WaveWork) -> None:
+    about = _about(one)
+    if one.models:
+        work.write_page(f"{one.name}/drivers", "drivers", about)
+    for model in one.models:
         _driver_pages(work, model, about)
-    estimates = _only(work.tables["published_estimates"], wave=name, domain="all")
-    surveyed = places["district_id"].isin(_only(estimates, level="district")["unit_id"])
     cards = []
-    for indicator in records(_only(indicators, headline=True)):
-        rows = _only(estimates, indicator=indicator["indicator"])
-        if (rows["level"] == "district").any():
-            ground = _ground(work, wave["vintage"], sorted(places.loc[surveyed, "province_id"].unique()))
-            spec = maps.map_spec(wave, indicator, rows, _peers(work, wave, indicator), places, ground.base)
-            _indicator_pages(work, spec, ground, about | {"indicator": indicator})
-            cards.append({"spec": spec, "ground": ground, "path": f"{name}/{spec.indicator}"})
-    return about | {"cards": cards}
+    for of in one.subjects.values():
+        if one.ground is None:
+            continue
+        spec, headline = _indicator_page(work, one, of, one.ground, about)
+        if of.indicator["headline"]:
+            cards.append({"spec": spec, "headline": headline})
+    services: dict[str, list[dict[str, Any]]] = {}
+    for name, of in one.subjects.items():
+        row = {"of": of, "page": name, "summary": views.province_summary(of), "bands": _band_counts(of)}
+        services.setdefault(maps.text(of.indicator["service_label"]) or "Other", []).append(row)
+    content = about | {"cards": cards, "ground": one.ground, "services": services}
+    work.write_page(f"{one.name}/index", "wave", content)
+    work.found.append((one.wave["title"], "Survey", f"{one.name}/index.html"))
+    work.write_page(f"{one.name}/quality", "wave_quality", about | {"results": _quality(work, one)})
+
+
+def _band_counts(of: Subject) -> dict[str, int]:
+    bands = [row["band"] for row in of.rankings.values()]
+    return {band: bands.count(band) for band in views.BANDS}
+
+
+def _quality(work: _Work, one: _WaveWork) -> list[dict[str, Any]]:
+    """By indicator: answers, those who do not know or refuse, and how many districts are published, and why not."""
+    held = _only(work.tables["withheld"], wave=one.name, level="district", domain_kind="all", method="direct")
+    why = {str(name): records(rows) for name, rows in held.groupby("indicator")}
+    results = []
+    for name, of in one.subjects.items():
+        districts = [row for (level, _), row in of.estimates.items() if level == "district"]
+        qualities = [row["quality"] for row in districts]
+        whole = of.estimates.get(("all", "all"))
+        results.append(
+            {
+                "label": of.indicator["label"],
+                "page": name,
+                "n": "" if whole is None or pd.isna(whole["n"]) else f"{int(whole['n']):,}",
+                "dont_know": _percent(whole, "dont_know_share"),
+                "refused": _percent(whole, "refused_share"),
+                "counts": [qualities.count(quality) for quality in ("publish", "caution", "suppress")],
+                "why": "; ".join(f"{row['words']}: {row['withheld']}" for row in why.get(name, [])),
+            }
+        )
+    return results
+
+
+def _percent(row: Row | None, column: str) -> str:
+    return "" if row is None or pd.isna(row[column]) else f"{100 * row[column]:.1f}%"
 
 
 def _driver_pages(work: _Work, model: ModelPage, about: Mapping[str, Any]) -> None:
-    """Write the images and the page of a driver model, and the page of its weak districts where there are any."""
+    """Write the page of a driver model, and the page of its weak districts where there are any."""
     name = f"{about['wave']['wave']}/{model.page}"
     charts = {part: _chart(work, figure, f"{name}-{part}", about["wave"]) for part, figure in model.drawings.items()}
     work.write_page(name, "driver_model", {**about, "model": model, "charts": charts})
@@ -306,37 +337,253 @@ def _driver_pages(work: _Work, model: ModelPage, about: Mapping[str, Any]) -> No
 
 
 def _chart(work: _Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
-    """Write the images of a figure; what a page needs to show it."""
-    inputs = {
-        "tables": list(driver_pages.TABLES_OF_DRIVERS),
-        "wave": wave["wave"],
-        "wave_version": wave["wave_version"],
-        "figure": Path(name).name,
-    }
-    about = {"title": figure.title, "simulated": figure.simulated, "inputs": inputs, **_made(work, wave)}
-    _write_images(work.root / name, static_figures.svg(figure), static_figures.pngs(figure), about)
+    """Have the images of a figure written; what a page needs to show it."""
+    inputs = {"tables": list(driver_pages.TABLES_OF_DRIVERS), "figure": Path(name).name}
+    _draw(work, name, static_figures.drawing(figure), wave, inputs)
     return {"figure": figure, "content": plotly_figures.content(figure), "file": Path(name).name}
 
 
-def _indicator_pages(work: _Work, spec: MapSpec, ground: _Ground, about: Mapping[str, Any]) -> None:
-    """Write the images, the map page and the ranking page of one indicator of a wave."""
-    name = f"{spec.wave}/{spec.indicator}"
-    images = static_map.svg(spec, ground.canvas), static_map.pngs(spec, ground.canvas)
-    _write_images(work.root / name, *images, _provenance(work, about["wave"], spec, ground))
-    figure = plotly_map.figure(spec, ground.base) | {"config": plotly_map.CONFIG}
-    work.write_page(name, "map", {**about, "spec": spec, "ground": ground, "figure": figure})
-    ranked, waves = _ranked_with(work, about["wave"], spec.indicator), work.tables["published_waves"]
-    order = {
-        "rankings": rankings(
-            spec,
-            ranked,
-            _every_place(work),
-            driver_pages.diagnosis_links(work.tables["published_diagnosis"], spec.indicator),
-        ),
-        "bands": BANDS,
-        "simulated": bool(waves.loc[waves["wave"].isin(ranked["wave"]), "simulated"].any()),
+def _draw(work: _Work, path: str, drawing: Drawing, wave: Row, inputs: Mapping[str, Any]) -> None:
+    """Have the image files of a drawing written beside a page, with what they were made from."""
+    provenance = {
+        "title": drawing.facts["Title"],
+        "simulated": drawing.simulated,
+        "inputs": {"wave": wave["wave"], "wave_version": wave["wave_version"], **inputs},
+        "citation": wave["citation"],
+        "licence": wave["licence"],
+        "code_version": _code_version(),
+        images.MADE_AT: work.made_at,
     }
-    work.write_page(f"{name}-ranking", "ranking", {**about, "spec": spec, **order})
+    work.images.append(Image(path, drawing, provenance))
+
+
+def _code_version() -> str:
+    try:
+        return importlib.metadata.version("perception")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _indicator_page(
+    work: _Work, one: _WaveWork, of: Subject, ground: _Ground, about: Mapping[str, Any]
+) -> tuple[MapSpec, str]:
+    """Write the page of an indicator of a wave and have its images written; its map and headline."""
+    name = f"{one.name}/{of.indicator['indicator']}"
+    specs = [(views.estimate_map(of, ground.base), ground), (views.band_map(of, ground.base), ground)]
+    own_changes = {district: row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]}
+    if any(maps.is_published(row) for row in own_changes.values()):
+        shared = _ground(work, one.shared_vintage, ground.base.provinces)
+        units = work.units[one.shared_vintage]
+        specs.append((views.change_map(of, own_changes, one.since, shared.base, units), shared))
+    doubt = views.uncertainty_map(of, ground.base)
+    tables = _rankings(work, one, of)
+    headline = " ".join(_headlines(of))
+    drawings: dict[str, Drawing] = {
+        **{spec.kind: static_map.drawing(spec, drawn.canvas) for spec, drawn in specs},
+        "uncertainty": static_map.drawing(doubt, ground.canvas),
+        "tiles": static_map.tile_drawing(specs[0][0], ground.canvas),
+        "ranking": rankings.drawing(of, [table for table in tables if table.own], headline),
+    }
+    if of.indicator["headline"]:
+        for kind, drawing in drawings.items():
+            inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
+            _draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
+    content = {
+        "of": of,
+        "indicator": of.indicator,
+        "headline": headline,
+        "summary": views.province_summary(of),
+        "views": [_view(spec, drawn) for spec, drawn in specs],
+        "tiles": {"spec": specs[0][0], "ground": ground},
+        "doubt": {"spec": doubt, "ground": ground},
+        "rankings": tables,
+        "since": one.since if own_changes else "",
+        "drawn": list(drawings) if of.indicator["headline"] else [],
+    }
+    work.write_page(name, "indicator", {**about, **content})
+    work.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
+    return specs[0][0], headline
+
+
+def _view(spec: MapSpec, drawn: _Ground) -> dict[str, Any]:
+    return {"spec": spec, "ground": drawn, "figure": plotly_map.figure(spec, drawn.base)}
+
+
+def _headlines(of: Subject) -> list[str]:
+    """The message of the ranking in each province."""
+    by_province: dict[str, list[Row]] = {}
+    for row in of.rankings.values():
+        by_province.setdefault(row["scope_id"], []).append(row)
+    names = dict(zip(of.districts["district_id"], of.districts["name"], strict=True))
+    provinces = dict(zip(of.districts["province_id"], of.districts["province"], strict=True))
+    return [words.ranking_headline(rows, names, provinces[key]) for key, rows in sorted(by_province.items())]
+
+
+def _rankings(work: _Work, one: _WaveWork, of: Subject) -> list[Ranking]:
+    """The rankings of an indicator in a wave and in the waves that its round ranks it with."""
+    same = {name: one.wave[name] for name in ("instrument", "round", "simulated")}
+    waves = _only(work.tables["published_waves"], **same)
+    ranks = work.ranks.get(of.indicator["indicator"])
+    if ranks is None:
+        return []
+    ranked = ranks[ranks["wave"].isin(waves["wave"])]
+    links = driver_pages.diagnosis_links(work.tables["published_diagnosis"], of.indicator["indicator"])
+    changes = {
+        (one.name, district): row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]
+    }
+    places = work.places[["district_id", "name", "province", "province_id"]]
+    return rankings.rankings(of, ranked, places, links, changes)
+
+
+def _district_pages(work: _Work, waves: Sequence[_WaveWork]) -> dict[str, list[Profile]]:
+    """Write a page for every district with its profile in the newest wave of each instrument; profiles by district."""
+    gaps = {key: records(rows) for key, rows in _by(_level(work, "published_gaps"), "wave", "unit_id").items()}
+    found: dict[str, list[Profile]] = {}
+    seen: set[tuple[str, str]] = set()
+    for one in waves:
+        told: dict[str, list[tuple[str, str]]] = {}
+        for model in one.models:
+            for district in model.districts:
+                place = f"{one.name}/{model.page}-districts.html#{district.district_id}"
+                told.setdefault(district.district_id, []).append((district.figure.reading, place))
+        subjects = list(one.subjects.values())
+        surveyed = {key for of in subjects for level, key in of.estimates if level == "district"}
+        for unit in records(work.units[one.wave["vintage"]]):
+            key, instrument = unit["district_id"], one.wave["instrument"]
+            if key not in surveyed or (key, instrument) in seen:
+                continue
+            seen.add((key, instrument))
+            rows = gaps.get((one.name, key), [])
+            made = profiles.profile(subjects, unit, one.changes, rows, told.get(key, []))
+            found.setdefault(key, []).append(made)
+            inputs = {"table": "published_estimates", "district": key, "figure": "card"}
+            _draw(work, made.card, profiles.card(made), one.wave, inputs)
+    by_name = {one.name: one for one in waves}
+    beside = {vintage: _neighbours(geometry) for vintage, geometry in work.geometries.items()}
+    for key, made_of in sorted(found.items()):
+        newest = by_name[made_of[0].wave["wave"]]
+        near = [
+            {"district_id": other, "name": found[other][0].name, "message": found[other][0].message}
+            for other in beside[newest.wave["vintage"]].get(key, [])
+            if other in found
+        ]
+        content = {
+            "name": made_of[0].name,
+            "province": made_of[0].province,
+            "profiles": [{"of": made, "history": _history(by_name, waves, made)} for made in made_of],
+            "neighbours": near,
+            "ground": newest.ground,
+            "district_id": key,
+            "simulated": all(made.wave["simulated"] for made in made_of),
+        }
+        work.write_page(f"districts/{key}", "district", content)
+        work.found.append((made_of[0].name, f"District, {made_of[0].province}", f"districts/{key}.html"))
+    return found
+
+
+def _level(work: _Work, table: str) -> pd.DataFrame:
+    return _only(work.tables[table], level="district")
+
+
+def _neighbours(geometry: Geometry) -> dict[str, list[str]]:
+    from perception.geography import neighbours
+
+    pairs = neighbours(geometry.shapes)
+    return {str(key): rows["neighbour_id"].tolist() for key, rows in pairs.groupby("district_id")}
+
+
+def _history(
+    by_name: Mapping[str, _WaveWork], waves: Sequence[_WaveWork], made: Profile
+) -> dict[str, list[tuple[str, str, str]]]:
+    """The headline results of a district in all waves of the instrument, newest first: (title, value, interval)."""
+    newest = by_name[made.wave["wave"]]
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for of in newest.headline:
+        cells = []
+        for one in waves:
+            then = one.subjects.get(of.indicator["indicator"])
+            if one.wave["instrument"] != newest.wave["instrument"] or then is None:
+                continue
+            row = then.district(made.district_id)
+            if row is not None:
+                told = maps.is_published(row)
+                value = of.scale.value(row["estimate"]) if told else "not published"
+                cells.append((one.wave["title"], value, of.scale.interval(row["low"], row["high"]) if told else ""))
+        if len(cells) > 1:
+            found[str(of.indicator["label"])] = cells
+    return found
+
+
+def _service_pages(work: _Work, waves: Sequence[_WaveWork]) -> None:
+    """Write a page for every service of an instrument: its indicators in all waves."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in waves:
+        for name, of in one.subjects.items():
+            service = maps.text(of.indicator["service"])
+            if not service:
+                continue
+            page = f"{one.wave['instrument']}-{service}"
+            label = of.indicator["service_label"]
+            content = found.setdefault(page, {"label": label, "indicators": {}, "waves": {}, "page": page})
+            content["waves"][one.name] = one
+            rows = content["indicators"].setdefault(name, {"of": of, "rows": []})["rows"]
+            rows.append({"wave": one.wave, "summary": views.province_summary(of), "bands": _listed(of)})
+    for page, content in found.items():
+        simulated = all(one.wave["simulated"] for one in content["waves"].values())
+        shown = sorted(content["indicators"].values(), key=lambda each: not each["of"].indicator["headline"])
+        work.write_page(f"services/{page}", "service", {**content, "indicators": shown, "simulated": simulated})
+        work.found.append((content["label"], "Service", f"services/{page}.html"))
+    simulated = all(wave["simulated"] for wave in work.waves)
+    work.write_page("services/index", "services", {"services": list(found.values()), "simulated": simulated})
+
+
+def _listed(of: Subject) -> dict[str, list[dict[str, str]]]:
+    """The low and the watched districts of an indicator, the worst first: id, name, rank set and estimate in words."""
+    names = dict(zip(of.districts["district_id"], of.districts["name"], strict=True))
+    found: dict[str, list[dict[str, str]]] = {"low": [], "watch": []}
+    ranked = [row for row in of.rankings.values() if row["band"] in found]
+    for row in sorted(ranked, key=lambda row: float(row["rank_expected"])):
+        rank = words.rank_words(int(row["rank_low"]), int(row["rank_high"]), int(row["districts"]))
+        key = row["district_id"]
+        said = {"rank": rank, "estimate": words.estimate_words(row, of.scale)}
+        found[row["band"]].append({"district_id": key, "name": names[key], **said})
+    return found
+
+
+def _overview_pages(work: _Work, waves: Sequence[_WaveWork], homes: Mapping[str, Sequence[Profile]]) -> None:
+    """Write the home page, the list of districts and the page of methods."""
+    simulated = bool(waves) and all(one.wave["simulated"] for one in waves)
+    shown = sorted(waves, key=lambda one: bool(one.wave["simulated"]))
+    latest = [one for one in shown if _together(one) == _together(shown[0])]
+    sections = []
+    for one in latest:
+        if one.ground is None or not one.headline:
+            continue
+        main, *others = one.headline
+        spec = views.band_map(main, one.ground.base)
+        section = {"wave": one.wave, "ground": one.ground, "spec": spec, "headline": " ".join(_headlines(main))}
+        section |= {"main": main, "listed": _listed(main), "dates": maps.dates(one.wave)}
+        section["others"] = [{"of": of, "bands": _listed(of)} for of in others]
+        sections.append(section)
+    rounds: dict[str, list[_WaveWork]] = {}
+    for one in shown:
+        rounds.setdefault(f"{one.wave['instrument']} {one.wave['round']}", []).append(one)
+    about = {"simulated": simulated}
+    work.write_page(
+        "index", "index", {**about, "sections": sections, "rounds": list(rounds.values()), "dates": maps.dates}
+    )
+    by_province: dict[str, list[Sequence[Profile]]] = {}
+    for found in homes.values():
+        by_province.setdefault(found[0].province, []).append(found)
+    provinces = {
+        province: sorted(by_province[province], key=lambda all_of: all_of[0].name) for province in sorted(by_province)
+    }
+    work.write_page("districts/index", "districts", {**about, "provinces": provinces})
+    work.write_page("methods", "methods", about)
+
+
+def _together(one: _WaveWork) -> tuple[str, str, bool]:
+    return one.wave["instrument"], one.wave["round"], bool(one.wave["simulated"])
 
 
 def _only(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -344,6 +591,10 @@ def _only(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     for column, value in wanted.items():
         frame = frame.loc[frame[column] == value]
     return frame
+
+
+def _by(frame: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], pd.DataFrame]:
+    return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(columns), sort=False)}
 
 
 def page_environment() -> Environment:
@@ -362,32 +613,41 @@ def page_environment() -> Environment:
         "SIMULATED": maps.SIMULATED,
         "SIMULATED_NOTE": maps.SIMULATED_NOTE,
         "HATCH": (maps.HATCH_GROUND, maps.HATCH_LINE),
+        "HATCHED": maps.HATCHED,
         "NO_DATA": maps.NO_DATA,
+        "BANDS": views.BANDS,
+        "BAND_COLOURS": views.BAND_COLOURS,
+        "OVERLAP": rankings.OVERLAP,
         "QUADRANTS": figures.QUADRANTS,
         "NOT_CAUSE": figures.NOT_CAUSE,
+        "MAP_CONFIG": plotly_map.CONFIG,
         "mark_fill": figures.mark_fill,
+        "list_of": words.list_of,
     }
     return environment
 
 
-def _write_assets(work: _Work, vintages: list[str]) -> None:
+def _write_assets(work: _Work) -> None:
     from plotly.offline import get_plotlyjs
 
-    assets = work.root / "assets"
-    assets.mkdir()
-    shutil.copyfile(Path(__file__).with_name("templates") / "style.css", assets / "style.css")
+    assets, own = work.root / "assets", Path(__file__).with_name("templates")
+    for name in ("style.css", "site.js"):
+        shutil.copyfile(own / name, assets / name)
     (assets / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    for vintage in vintages:
+    drawn = {ground.base.geometry.vintage for ground in work.grounds.values()}
+    for vintage in sorted(drawn):
         script = plotly_map.geometry_script(work.geometries[vintage], work.units[vintage])
         (assets / f"geometry-{vintage}.js").write_text(script, encoding="utf-8")
+    entries = json.dumps(work.found, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    (assets / "search.js").write_text(f"window.perceptionSearch = {entries};\n", encoding="utf-8")
 
 
-def _ground(work: _Work, vintage: str, provinces: list[str]) -> _Ground:
+def _ground(work: _Work, vintage: str, provinces: Iterable[str]) -> _Ground:
     """The base map of a set of provinces; projected once for all waves drawn on it."""
     key = "-".join([vintage, *provinces])
     if key not in work.grounds:
         units = work.units[vintage]
-        base = maps.base_map(work.geometries[vintage], units, provinces)
+        base = maps.base_map(work.geometries[vintage], units, list(provinces))
         names = dict(zip(units["district_id"], units["name"], strict=True))
         work.grounds[key] = _Ground(key, base, static_map.canvas(base, names))
     return work.grounds[key]
@@ -395,62 +655,11 @@ def _ground(work: _Work, vintage: str, provinces: list[str]) -> _Ground:
 
 def _peers(work: _Work, wave: Row, indicator: Row) -> pd.Series:
     """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
-    waves = _only(work.tables["published_waves"], instrument=wave["instrument"], simulated=wave["simulated"])
-    of_districts = {"level": "district", "domain": "all"}
-    rows = _only(work.tables["published_estimates"], indicator=indicator["indicator"], **of_districts)
-    return rows.loc[rows["wave"].isin(waves["wave"]) & (rows["quality"] != "suppress"), "estimate"]
-
-
-def _ranked_with(work: _Work, wave: Row, indicator: str) -> pd.DataFrame:
-    """The ranking rows of an indicator in a wave and in the waves that its round ranks it with."""
-    same = {name: wave[name] for name in ("instrument", "round", "simulated")}
-    waves = _only(work.tables["published_waves"], **same)
-    ranks = _only(work.tables["district_rankings"], indicator=indicator)
-    key = ["wave", "indicator", "scope", "district_id"]
-    weights = {"rank_low": "weights_low", "rank_high": "weights_high"}
-    by_weights = work.tables["index_sensitivity"][[*key, *weights]].rename(columns=weights)
-    return ranks.loc[ranks["wave"].isin(waves["wave"])].merge(by_weights, on=key, how="left", validate="1:1")
-
-
-def _every_place(work: _Work) -> pd.DataFrame:
-    known = pd.concat([frame[["district_id", "name", "province", "province_id"]] for frame in work.units.values()])
-    return known.drop_duplicates("district_id")
-
-
-def _write_images(path: Path, svg: str, pngs: tuple[bytes, bytes], provenance: Mapping[str, Any]) -> None:
-    """`<name>.svg`, `.png`, `@2x.png`, and `.json` that says what they were made from."""
-    single, double = pngs
-    path.with_name(f"{path.name}.svg").write_text(svg, encoding="utf-8")
-    path.with_name(f"{path.name}.png").write_bytes(single)
-    path.with_name(f"{path.name}@2x.png").write_bytes(double)
-    text = json.dumps(provenance, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-    path.with_name(f"{path.name}.json").write_text(text, encoding="utf-8")
-
-
-def _provenance(work: _Work, wave: Row, spec: MapSpec, ground: _Ground) -> dict[str, Any]:
-    geometry = ground.base.geometry
-    return {
-        "title": spec.title,
-        "simulated": spec.simulated,
-        "inputs": {
-            "table": "published_estimates",
-            "wave": spec.wave,
-            "wave_version": wave["wave_version"],
-            "indicator": spec.indicator,
-            "level": "district",
-            "domain": "all",
-        },
-        "parameters": {"cuts": list(spec.scale.cuts), "provinces": list(ground.base.provinces)},
-        "boundaries": {"source": geometry.source, "vintage": geometry.vintage, "preview": geometry.preview},
-        **_made(work, wave),
-    }
-
-
-def _made(work: _Work, wave: Row) -> dict[str, Any]:
-    """What every provenance file says: the source, and what made an image when."""
-    try:
-        version = importlib.metadata.version("perception")
-    except importlib.metadata.PackageNotFoundError:
-        version = "not installed"
-    made = {"code_version": version, "made_at": work.made_at}
-    return {"citation": wave["citation"], "licence": wave["licence"], **made}
+    same = [
+        one["wave"]
+        for one in work.waves
+        if (one["instrument"], one["simulated"]) == (wave["instrument"], wave["simulated"])
+    ]
+    frames = [rows for name in same if (rows := work.estimates.get((name, indicator["indicator"]))) is not None]
+    rows = pd.concat(frames)
+    return rows.loc[(rows["level"] == "district") & (rows["quality"] != "suppress"), "estimate"]

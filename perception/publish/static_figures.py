@@ -1,4 +1,4 @@
-"""Figures of drivers as SVG and PNG, without a browser."""
+"""How a figure of drivers is laid out as a drawing."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from perception.publish.drawing import (
     WIDTH,
     Box,
     Dot,
+    Drawing,
+    Group,
     Line,
     Shape,
     Text,
-    draw_shape,
-    draw_watermark,
     lines_of,
-    svg_opening,
-    svg_shape,
-    svg_watermark,
     write,
     write_heading,
 )
-from perception.publish.drawing import pngs as png_images
 from perception.publish.figures import (
     QUADRANTS,
     Bar,
@@ -48,15 +44,6 @@ LABEL, THICK = 12.5, 16
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A laid-out figure: its height, shapes in drawing order, and where the middle of its plot is."""
-
-    height: float
-    shapes: tuple[Shape, ...]
-    middle: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class _Axis:
     """Numbers to pixels."""
 
@@ -69,7 +56,7 @@ class _Axis:
         return round(self.start + (value - low) / (high - low) * (self.end - self.start), 1)
 
 
-def layout(figure: Figure) -> Drawn:
+def drawing(figure: Figure) -> Drawing:
     """Where everything stands, from the top: title, what is measured, the reading, key, plot, notes, source."""
     texts: list[Text] = []
     y = write_heading(texts, figure.title, figure.subtitle, figure.simulated)
@@ -84,7 +71,14 @@ def layout(figure: Figure) -> Drawn:
     bottom, y = y, y + 6
     for note in (*figure.notes, figure.source, *([SIMULATED_NOTE] if figure.simulated else [])):
         y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
-    return Drawn(math.ceil(y + MARGIN - 12), (*shapes, *texts), (WIDTH / 2, (top + bottom) / 2))
+    return Drawing(
+        height=math.ceil(y + MARGIN - 12),
+        groups=(Group(0, 0, (*shapes, *texts)),),
+        description=figure.alt,
+        facts=facts_of(figure),
+        simulated=figure.simulated,
+        middle=(WIDTH / 2, (top + bottom) / 2),
+    )
 
 
 def _bars(figure: BarFigure, y: float) -> tuple[float, list[Shape]]:
@@ -199,25 +193,3 @@ def _list(figure: QuadrantFigure, x: float, y: float) -> tuple[float, list[Shape
             y += LABEL * LINE_HEIGHT
         y += 9
     return y, shapes
-
-
-def svg(figure: Figure) -> str:
-    """The figure as an SVG document, its alt text as the description."""
-    drawn = layout(figure)
-    lines = [*svg_opening(drawn.height, facts_of(figure)["Title"], figure.alt), *map(svg_shape, drawn.shapes)]
-    if figure.simulated:
-        lines.append(svg_watermark(*drawn.middle))
-    return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def pngs(figure: Figure) -> tuple[bytes, bytes]:
-    """The figure as PNG at 1x (840 pixels wide) and 2x."""
-    drawn = layout(figure)
-
-    def draw(axes: object) -> None:
-        for order, shape in enumerate(drawn.shapes):
-            draw_shape(axes, shape).set_zorder(order)
-        if figure.simulated:
-            draw_watermark(axes, *drawn.middle)
-
-    return png_images(drawn.height, draw, facts_of(figure))

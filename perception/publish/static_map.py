@@ -1,8 +1,7 @@
-"""The static map as SVG and PNG, without a browser: one layout of texts and boxes, two ways of drawing it."""
+"""How a map is laid out as a drawing: as a map, or as tiles of equal size."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,61 +12,52 @@ from perception.publish.drawing import (
     EM,
     INNER,
     MARGIN,
+    Area,
     Box,
+    Drawing,
+    Group,
+    Shape,
     Text,
-    draw_shape,
-    draw_watermark,
-    svg_opening,
-    svg_shape,
-    svg_watermark,
     write,
     write_heading,
 )
-from perception.publish.drawing import pngs as png_images
 from perception.publish.maps import (
     BORDER,
     GREY,
     HATCH_GROUND,
-    HATCH_LINE,
+    HATCHED,
     INK,
     NO_DATA,
-    SIMULATED,
     SIMULATED_NOTE,
     STATES,
     BaseMap,
     MapSpec,
     Place,
+    file_facts,
 )
-from perception.publish.plotly_map import mark_colour
 
 TALLEST = 640
 LABEL = 10
+TILE = 68
 
 
 @dataclass(frozen=True)
 class Canvas:
     """A base map projected to pixels once: rings per district, borders, where its name stands, and the map's size.
 
-    A label is (x and y of its middle, lines); a district too small for its name has none of the lines.
+    Borders are those of divisions and of provinces, as rings and as a path. A label is (x and y of its middle, lines);
+    a district too small for its name has none of the lines. `tiles` has the column and the row of each district in the
+    map of equal tiles.
     """
 
     rings: Mapping[str, list[Any]]
     paths: Mapping[str, str]
+    divisions: tuple[list[Any], str]
     borders: tuple[list[Any], str]
     labels: Mapping[str, tuple[float, float, tuple[str, ...]]]
+    tiles: Mapping[str, tuple[int, int]]
     width: float
     height: float
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A laid-out image: its height, texts and boxes, and where the map stands."""
-
-    height: float
-    texts: tuple[Text, ...]
-    boxes: tuple[Box, ...]
-    map_x: float
-    map_y: float
 
 
 def canvas(base: BaseMap, names: Mapping[str, str]) -> Canvas:
@@ -95,12 +85,19 @@ def canvas(base: BaseMap, names: Mapping[str, str]) -> Canvas:
     shapes = {
         str(key): to_pixels(shape) for key, shape in zip(projected["district_id"], projected.geometry, strict=True)
     }
-    borders = [ring for shape in base.borders.to_crs(crs).geometry for ring in rings(to_pixels(shape))]
+
+    def borders(outlines: Any) -> tuple[list[Any], str]:
+        found = [ring for shape in outlines.to_crs(crs).geometry for ring in rings(to_pixels(shape))]
+        return found, _path(found)
+
+    middles = {key: shapely.get_coordinates(shape.representative_point())[0] for key, shape in shapes.items()}
     return Canvas(
         rings={key: rings(shape) for key, shape in shapes.items()},
         paths={key: _path(rings(shape)) for key, shape in shapes.items()},
-        borders=(borders, _path(borders)),
+        divisions=borders(base.divisions),
+        borders=borders(base.borders),
         labels={key: _label(shape, names[key]) for key, shape in shapes.items()},
+        tiles=tile_places(middles, {key: shapely.area(shape) for key, shape in shapes.items()}),
         width=round((east - west) * per_metre, 1),
         height=round((top - bottom) * per_metre, 1),
     )
@@ -134,153 +131,156 @@ def _label(shape: Any, name: str) -> tuple[float, float, tuple[str, ...]]:
     return round(float(middle[0]), 1), round(float(middle[1]), 1), lines
 
 
-def labels(spec: MapSpec, drawn: Canvas) -> Iterator[tuple[Place, Text]]:
+def labels(spec: MapSpec, drawn: Canvas) -> Iterator[Text]:
     """The names of districts where they fit, relative to the map; a star marks caution with or without a name."""
     for place in spec.having(*STATES):
         x, y, lines = drawn.labels[place.district_id]
         star = "*" if place.state == "caution" else ""
-        colour = mark_colour(spec.colour(place))
         if star and not lines:
-            yield place, Text(x, y + 8, star, 16, colour, True, "middle")
+            yield Text(x, y + 8, star, 16, mark_colour(spec.colour(place)), True, "middle")
         for number, line in enumerate(lines):
             below = LABEL * (0.36 + 1.15 * (number - (len(lines) - 1) / 2))
-            last = star if number == len(lines) - 1 else ""
-            yield place, Text(x, round(y + below, 1), line + last, LABEL, colour, False, "middle")
+            yield _name(spec, place, x, round(y + below, 1), line + (star if number == len(lines) - 1 else ""))
 
 
-def layout(spec: MapSpec, drawn: Canvas) -> Scene:
+def _name(spec: MapSpec, place: Place, x: float, y: float, line: str) -> Text:
+    fill = spec.colour(place)
+    return Text(x, y, line, LABEL, mark_colour(fill), False, "middle", HATCH_GROUND if fill == HATCHED else "")
+
+
+def mark_colour(fill: str) -> str:
+    """Ink or white, whichever stands out on a colour (by its relative luminance, WCAG 2.2)."""
+    if not fill.startswith("#"):
+        return INK
+    parts = [int(fill[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.2 else "#ffffff"
+
+
+def drawing(spec: MapSpec, drawn: Canvas) -> Drawing:
+    """The map with its title, legend, notes and source."""
+    areas = [
+        Area(drawn.rings[key], drawn.paths[key], spec.colour(place), BORDER, 0.6, key, place.state, spoken(place))
+        for place in spec.having(*STATES)
+        for key in [place.district_id]
+    ]
+    outlines = [Area(*drawn.divisions, "none", INK, 0.7), Area(*drawn.borders, "none", INK, 1.4)]
+    return _with_words(spec, (*areas, *outlines, *labels(spec, drawn)), drawn.width, drawn.height)
+
+
+def tile_drawing(spec: MapSpec, drawn: Canvas) -> Drawing:
+    """The same as tiles of equal size, so that small districts with many people are seen."""
+    columns, rows = (1 + max(place[axis] for place in drawn.tiles.values()) for axis in (0, 1))
+    size = min(TILE, INNER // columns)
+    shapes: list[Shape] = []
+    for place in spec.having(*STATES):
+        column, row = drawn.tiles[place.district_id]
+        x, y = column * size, row * size
+        of = (place.district_id, place.state, spoken(place))
+        shapes.append(Box(x + 1, y + 1, size - 2, size - 2, spec.colour(place), BORDER, 0.8, *of))
+        lines = (place.name + ("*" if place.state == "caution" else "")).split()
+        height = min(LABEL, (size - 6) / (max(map(len, lines)) * EM[False]), (size - 6) / (len(lines) * 1.15))
+        top = y + size / 2 + height * (0.36 - 1.15 * (len(lines) - 1) / 2)
+        for number, line in enumerate(lines):
+            text = _name(spec, place, x + size / 2, round(top + number * height * 1.15, 1), line)
+            shapes.append(replace(text, size=round(height, 1)))
+    return _with_words(spec, tuple(shapes), columns * size, rows * size)
+
+
+def spoken(place: Place) -> str:
+    """What is said of a district."""
+    return f"{place.name}: {place.words}"
+
+
+def tile_places(middles: Mapping[str, Any], areas: Mapping[str, float]) -> dict[str, tuple[int, int]]:
+    """A column and a row for each district, on a grid as wide and high as they need, near to where it lies.
+
+    `middles` are points in pixels, y downwards, `areas` in square pixels. A cell is as large as a district is on
+    average; districts are given cells so that the sum of squared distances is the smallest (an assignment problem).
+    """
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    if not middles:
+        return {}
+    points = np.array([middles[key] for key in middles])
+    side = math.sqrt(sum(areas.values()) / len(areas))
+    low = points.min(axis=0)
+    across, down = np.ceil((points.max(axis=0) - low) / side).astype(int) + 1
+    cells = np.stack(np.meshgrid(np.arange(across), np.arange(down)), -1).reshape(-1, 2)
+    if len(cells) < len(points):
+        raise AssertionError("unreachable: cells of the mean area cover the districts")
+    distance = ((points[:, None, :] - (low + cells * side)[None, :, :]) ** 2).sum(axis=2)
+    chosen = cells[linear_sum_assignment(distance)[1]]
+    chosen = chosen - chosen.min(axis=0)
+    return {key: (int(column), int(row)) for key, (column, row) in zip(middles, chosen, strict=True)}
+
+
+def _with_words(spec: MapSpec, shapes: tuple[Shape, ...], width: float, height: float) -> Drawing:
     """Where everything stands, from the top: title, what is measured, legend, map, notes, source."""
     texts: list[Text] = []
     y = write_heading(texts, spec.title, spec.subtitle, spec.simulated)
     if spec.summary:
         y = write(texts, y, spec.summary, 14, INK)
     y, boxes = _legend(spec, texts, y + 30)
-    map_y = y + 18
-    y = map_y + drawn.height + 14
+    map_x, map_y = MARGIN + (INNER - width) / 2, y + 18
+    y = map_y + height + 14
     for note in (spec.asked, *spec.notes, spec.source, spec.boundary, *([SIMULATED_NOTE] if spec.simulated else [])):
         y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
-    return Scene(math.ceil(y + MARGIN - 12), tuple(texts), tuple(boxes), MARGIN + (INNER - drawn.width) / 2, map_y)
+    said = (spec.subtitle + ".", spec.measure + ".", spec.asked, *spec.notes, spec.source, spec.boundary)
+    return Drawing(
+        height=math.ceil(y + MARGIN - 12),
+        groups=(Group(map_x, map_y, shapes), Group(0, 0, (*boxes, *texts))),
+        description=" ".join(said),
+        facts=file_facts(spec.title, " ".join(said[:-2] + said[-1:]), spec.source, spec.simulated),
+        simulated=spec.simulated,
+        middle=(map_x + width / 2, map_y + height / 2),
+    )
 
 
 def _legend(spec: MapSpec, texts: list[Text], y: float) -> tuple[float, list[Box]]:
-    """The classes as a bar with their cuts below, then a box for each kind of district without a number."""
-    width, height = 76, 14
-    texts.append(Text(MARGIN, y, f"{spec.measure}: darker is worse", 12, INK, bold=True))
+    """The classes as a bar with their cuts below, or one box for each, then one for each kind without a number."""
+    height = 14
+    texts.append(Text(MARGIN, y, spec.measure, 12, INK, bold=True))
     top = y + 9
-    boxes = [Box(MARGIN + k * width, top, width, height, colour) for k, colour in enumerate(spec.colours)]
+    kinds = [
+        (spec.having("suppressed"), HATCHED, "Not published (see note)"),
+        (spec.having("no_data"), NO_DATA, "No data (see note)"),
+        (spec.having("caution"), "", "Use with caution"),
+    ]
+    extra = [(fill, label) for places, fill, label in kinds if places]
+    if not spec.cuts:
+        return _boxes_in_a_row([*((one.colour, one.label) for one in spec.classes), *extra], texts, top)
+    width = 76
+    boxes = [Box(MARGIN + k * width, top, width, height, one.colour) for k, one in enumerate(spec.classes)]
     below = top + height + 15
-    for number, cut in enumerate(spec.scale.cuts, start=1):
-        texts.append(Text(MARGIN + number * width, below, spec.scale.cut(cut), 12, INK, anchor="middle"))
+    for number, cut in enumerate(spec.cuts, start=1):
+        texts.append(Text(MARGIN + number * width, below, cut, 12, INK, anchor="middle"))
     end = MARGIN + len(boxes) * width
     texts.append(Text(MARGIN, below, spec.ends[0], 12))
     texts.append(Text(end, below, spec.ends[1], 12, anchor="end"))
-    extra = [
-        (spec.having("suppressed"), HATCH_GROUND, "Not published (see note)"),
-        (spec.having("no_data"), NO_DATA, "No data"),
-        (spec.having("caution"), "", "Use with caution"),
-    ]
-    rows = [(fill, label) for places, fill, label in extra if places]
-    for row, (fill, label) in enumerate(rows):
-        line = y - 10 + row * 20
-        if fill:
-            boxes.append(Box(end + 32, line, 24, height, fill))
-        else:
-            texts.append(Text(end + 44, line + 17, "*", 18, INK, bold=True, anchor="middle"))
-        texts.append(Text(end + 64, line + 11.5, label, 12, INK))
-    return below, boxes
+    beside = max(end, MARGIN + len(spec.measure) * 12 * EM[True]) + 24
+    for row, (fill, label) in enumerate(extra):
+        boxes += _mark(fill, label, beside, y - 10 + row * 20, texts)
+    return max(below, y - 10 + len(extra) * 20), boxes
 
 
-def svg(spec: MapSpec, drawn: Canvas) -> str:
-    """The map as an SVG document; every district is a path with its id and its value in words."""
-    scene = layout(spec, drawn)
-    return "\n".join(_svg_lines(spec, drawn, scene)) + "\n"
+def _boxes_in_a_row(marks: list[tuple[str, str]], texts: list[Text], y: float) -> tuple[float, list[Box]]:
+    boxes: list[Box] = []
+    x: float = MARGIN
+    for fill, label in marks:
+        room = 40 + len(label) * 12 * EM[False] + 22
+        if x > MARGIN and x + room > MARGIN + INNER:
+            x, y = MARGIN, y + 22
+        boxes += _mark(fill, label, x, y, texts)
+        x += room
+    return y + 16, boxes
 
 
-def _svg_lines(spec: MapSpec, drawn: Canvas, scene: Scene) -> Iterator[str]:
-    mark = f"{SIMULATED}. " if spec.simulated else ""
-    desc = " ".join(
-        [mark + spec.subtitle + ".", spec.measure + ".", spec.asked, *spec.notes, spec.source, spec.boundary]
-    )
-    yield from svg_opening(scene.height, mark + spec.title, desc)
-    yield (
-        '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        f'<rect width="6" height="6" fill="{HATCH_GROUND}"/><rect width="1.6" height="6" fill="{HATCH_LINE}"/>'
-        "</pattern></defs>"
-    )
-    yield f'<g transform="translate({scene.map_x:g},{scene.map_y:g})" stroke-linejoin="round">'
-    yield f'<g stroke="{BORDER}" stroke-width="0.6">'
-    for place in spec.having(*STATES):
-        yield (
-            f'<path class="district {place.state}" data-district="{html.escape(place.district_id)}" '
-            f'fill="{_fill(spec.colour(place))}" d="{drawn.paths[place.district_id]}">'
-            f"<title>{html.escape(f'{place.name}: {place.words}')}</title></path>"
-        )
-    yield f'</g><path class="border" fill="none" stroke="{INK}" stroke-width="1.1" d="{drawn.borders[1]}"/>'
-    for place, text in labels(spec, drawn):
-        halo = f' paint-order="stroke" stroke="{HATCH_GROUND}" stroke-width="3"' if place.state == "suppressed" else ""
-        yield f'<g class="name" pointer-events="none"{halo}>{svg_shape(text)}</g>'
-    if spec.simulated:
-        yield svg_watermark(drawn.width / 2, drawn.height / 2)
-    yield "</g>"
-    for box in scene.boxes:
-        yield svg_shape(replace(box, fill=_fill(box.fill)))
-    yield from map(svg_shape, scene.texts)
-    yield "</svg>"
-
-
-def _fill(colour: str) -> str:
-    return "url(#hatch)" if colour == HATCH_GROUND else colour
-
-
-def pngs(spec: MapSpec, drawn: Canvas) -> tuple[bytes, bytes]:
-    """The map as PNG at 1x (840 pixels wide) and 2x, with title, source and any SIMULATED in the metadata."""
-    scene = layout(spec, drawn)
-    metadata = {
-        "Title": (f"{SIMULATED}: " if spec.simulated else "") + spec.title,
-        "Description": " ".join([spec.subtitle + ".", *spec.notes, spec.boundary]),
-        "Source": spec.source,
-        **({"Warning": f"{SIMULATED}. {SIMULATED_NOTE}"} if spec.simulated else {}),
-    }
-    return png_images(scene.height, lambda axes: _draw(axes, spec, drawn, scene), metadata)
-
-
-def _draw(axes: Any, spec: MapSpec, drawn: Canvas, scene: Scene) -> None:
-    import numpy as np
-    from matplotlib.collections import PathCollection
-    from matplotlib.path import Path
-    from matplotlib.patheffects import withStroke
-
-    shift = np.array([scene.map_x, scene.map_y])
-
-    def outline(rings: list[Any]) -> Path:
-        return Path.make_compound_path(*(Path(ring + shift, closed=True) for ring in rings))
-
-    def hatched(artist: Any) -> Any:
-        artist.set_hatch("////")
-        artist.set_hatchcolor(HATCH_LINE)
-        return artist
-
-    for suppressed in (False, True):
-        places = [place for place in spec.having(*STATES) if (place.state == "suppressed") == suppressed]
-        if places:
-            made = PathCollection(
-                [outline(drawn.rings[place.district_id]) for place in places],
-                facecolors=[spec.colour(place) for place in places],
-                edgecolors=BORDER,
-                linewidths=0.45,
-            )
-            axes.add_collection(hatched(made) if suppressed else made, autolim=False)
-    border = PathCollection([outline(drawn.borders[0])], facecolors="none", edgecolors=INK, linewidths=0.8)
-    axes.add_collection(border, autolim=False)
-    for box in scene.boxes:
-        patch = draw_shape(axes, box)
-        if box.fill == HATCH_GROUND:
-            hatched(patch)
-    for text in scene.texts:
-        draw_shape(axes, text)
-    for place, text in labels(spec, drawn):
-        made = draw_shape(axes, replace(text, x=text.x + scene.map_x, y=text.y + scene.map_y))
-        if place.state == "suppressed":
-            made.set_path_effects([withStroke(linewidth=2.2, foreground=HATCH_GROUND)])
-    if spec.simulated:
-        draw_watermark(axes, scene.map_x + drawn.width / 2, scene.map_y + drawn.height / 2)
+def _mark(fill: str, label: str, x: float, y: float, texts: list[Text]) -> list[Box]:
+    """A box of a colour, or the star of caution, and what it means."""
+    texts.append(Text(x + 32, y + 11.5, label, 12, INK))
+    if fill:
+        return [Box(x, y, 24, 14, fill)]
+    texts.append(Text(x + 12, y + 17, "*", 18, INK, bold=True, anchor="middle"))
+    return []

@@ -1,0 +1,114 @@
+"""Image files of drawings: SVG, PNG at 1x and 2x, and a JSON file that says what they were made from.
+
+Drawing PNG files takes longest of all that a site needs, so all cores do it, and a file of the site before is taken
+over where it was drawn from the same document by the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from perception.files import link_or_copy
+from perception.publish import drawing
+from perception.publish.drawing import Drawing
+
+FINGERPRINT = "Fingerprint"
+MADE_AT = "made_at"
+_SIZES = (".png", "@2x.png")
+_FEW = 8
+"""So few images are drawn sooner than other processes have started."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A drawing, where its files go (relative to the site, without the ending), and what it was made from."""
+
+    path: str
+    drawing: Drawing
+    provenance: Mapping[str, Any]
+
+
+def write_images(images: Iterable[Image], root: Path, before: Path) -> None:
+    """Write the files of all images under `root`; `before` is the site that they follow, which need not be there."""
+    wanted = []
+    for image in images:
+        document = drawing.svg(image.drawing)
+        _beside(root, image.path, ".svg").write_text(document, encoding="utf-8")
+        _write_provenance(image, root, before)
+        seal = hashlib.sha256(f"{_renderer()}\n{document}".encode()).hexdigest()
+        if not _taken_over(image.path, seal, root, before):
+            facts = {**image.drawing.facts, FINGERPRINT: seal}
+            wanted.append((replace(image.drawing, facts=facts), _beside(root, image.path, "")))
+    workers = min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(wanted)
+    )
+    if len(wanted) <= _FEW or workers < 2:
+        for job in wanted:
+            _write_pngs(job)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for _ in pool.map(_write_pngs, wanted, chunksize=4):
+            pass
+
+
+def _write_pngs(job: tuple[Drawing, Path]) -> None:
+    made, place = job
+    for ending, content in zip(_SIZES, drawing.pngs(made), strict=True):
+        place.with_name(place.name + ending).write_bytes(content)
+
+
+def _beside(root: Path, path: str, ending: str) -> Path:
+    place = root / path
+    return place.with_name(place.name + ending)
+
+
+@cache
+def _renderer() -> str:
+    """What draws PNG files, in its present version."""
+    import matplotlib
+    import PIL
+
+    source = hashlib.sha256(Path(drawing.__file__).read_bytes()).hexdigest()
+    return f"matplotlib {matplotlib.__version__}, pillow {PIL.__version__}, {source}"
+
+
+def _taken_over(path: str, seal: str, root: Path, before: Path) -> bool:
+    """Whether both PNG files of the site before were drawn from the same document and now stand here too."""
+    old = [_beside(before, path, ending) for ending in _SIZES]
+    if any(_seal(file) != seal for file in old):
+        return False
+    for file, ending in zip(old, _SIZES, strict=True):
+        link_or_copy(file, _beside(root, path, ending))
+    return True
+
+
+def _seal(file: Path) -> str | None:
+    from PIL import Image as Picture
+
+    try:
+        with Picture.open(file) as picture:
+            return picture.info.get(FINGERPRINT)
+    except OSError:
+        return None
+
+
+def _write_provenance(image: Image, root: Path, before: Path) -> None:
+    """What an image was made from; where that is as before, so is the time at which it was made."""
+    said = dict(image.provenance)
+    try:
+        old = json.loads(_beside(before, image.path, ".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        old = {}
+    if {**old, MADE_AT: None} == {**said, MADE_AT: None}:
+        said = old
+    text = json.dumps(said, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    _beside(root, image.path, ".json").write_text(text, encoding="utf-8")

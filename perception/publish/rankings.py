@@ -1,0 +1,255 @@
+"""The ranking of an indicator: districts grouped by band, each with its rank set, as tables and as a drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import pandas as pd
+
+from perception.publish import maps
+from perception.publish.drawing import (
+    ALARM,
+    INNER,
+    LINE_HEIGHT,
+    MARGIN,
+    WIDTH,
+    Dot,
+    Drawing,
+    Group,
+    Line,
+    Shape,
+    Text,
+    lines_of,
+    write,
+    write_heading,
+)
+from perception.publish.maps import GREY, INK, INTERVAL, SIMULATED_NOTE, Row, records
+from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed, strip_ends
+from perception.publish.words import rank_range, rank_words
+
+OVERLAP = (
+    "Each district has a set of ranks that it holds with a probability of 90%; 1st is the worst. Where the rank sets "
+    "of two districts overlap, the survey may not tell them apart, and inside a band the order is uncertain."
+)
+GRID = "#d9dde3"
+_LABEL = 11.5
+_ROW = 19
+_PLOT_LEFT, _PLOT_RIGHT, _VALUE_END, _RANK_LEFT = 190, 460, 590, 620
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A value and its interval on a strip that runs from 0 to 100."""
+
+    at: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RankRow:
+    """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
+
+    `province` is empty where the whole table is of one province, `by_weights` (its ranks under other weights) where the
+    indicator is no index, `diagnosis` (where it is told what goes with its gap) where there is none, `change` and its
+    `verdict` where nothing is known of one.
+    """
+
+    district_id: str
+    name: str
+    province: str
+    rank: str = ""
+    rank_low: int = 0
+    value: str = ""
+    estimate: float = math.nan
+    interval: str = ""
+    n: str = ""
+    band: str = ""
+    whisker: Whisker | None = None
+    why: str = ""
+    by_weights: str = ""
+    diagnosis: str = ""
+    change: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A ranking: among whom, its rows worst first inside each band with the unranked at the end, the ends of the strip.
+
+    `ends` are the values at which the strip starts and ends, `strip` these in words; `own` says whether it is of one
+    province of the wave, and not of a round.
+    """
+
+    among: str
+    own: bool
+    rows: tuple[RankRow, ...]
+    ends: tuple[float, float]
+    strip: tuple[str, str]
+
+    @property
+    def groups(self) -> list[tuple[str, list[RankRow]]]:
+        """The rows by band; the unranked have none."""
+        return [(band, list(rows)) for band, rows in groupby(self.rows, key=lambda row: row.band)]
+
+
+def rankings(
+    of: Subject,
+    rows: pd.DataFrame,
+    places: pd.DataFrame,
+    diagnoses: Mapping[tuple[str, str], str],
+    changes: Mapping[tuple[str, str], Row],
+) -> list[Ranking]:
+    """The rankings of an indicator: one per province, then the round where that is another set of districts.
+
+    `rows` are the district_rankings of the indicator for the wave and, in scope `round`, for the waves ranked with it,
+    with weights_low and weights_high, the ranks under other weights (null where the indicator is no index);
+    `places` has district_id, name, province and province_id of every district in them; `diagnoses` says where that of
+    (wave, district_id) is, `changes` has the row of published_trends of (wave, district_id).
+    """
+    rows = rows.merge(places, on="district_id", how="left", validate="m:1")
+    links = [diagnoses.get(place, "") for place in zip(rows["wave"], rows["district_id"], strict=True)]
+    rows = rows.assign(diagnosis=links)
+    own = rows[(rows["scope"] == "province") & (rows["wave"] == of.wave["wave"])]
+    found = [
+        _ranking(of, str(group["province"].iloc[0]), True, group, changes)
+        for _, group in own.groupby("province", sort=True)
+    ]
+    together = rows[rows["scope"] == "round"]
+    if set(together["district_id"]) != set(own["district_id"]) or len(found) > 1:
+        found.append(_ranking(of, "All districts surveyed in this round", False, together, changes))
+    return found
+
+
+def _ranking(of: Subject, among: str, own: bool, rows: pd.DataFrame, changes: Mapping[tuple[str, str], Row]) -> Ranking:
+    ends = strip_ends(records(rows), of.scale)
+    mixed = rows["province"].nunique() > 1
+    places = {band: number for number, band in enumerate(BANDS)}
+    ordered = rows.assign(place=rows["band"].map(places).fillna(len(places))).sort_values(
+        ["place", "rank", "name"], na_position="last"
+    )
+    return Ranking(
+        among=among,
+        own=own,
+        rows=tuple(_rank_row(of, row, row["province"] if mixed else "", ends, changes) for row in records(ordered)),
+        ends=ends,
+        strip=(of.scale.cut(ends[0]), of.scale.cut(ends[1])),
+    )
+
+
+def _rank_row(
+    of: Subject, row: Row, province: str, ends: tuple[float, float], changes: Mapping[tuple[str, str], Row]
+) -> RankRow:
+    who = (row["district_id"], row["name"], province)
+    why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
+    if row["quality"] == "suppress" or pd.isna(row["rank"]):
+        return RankRow(*who, why=f"Not {'published' if row['quality'] == 'suppress' else 'ranked'}: {why}")
+    change = changes.get((row["wave"], row["district_id"]))
+    told = change is not None and maps.is_published(change)
+    return RankRow(
+        *who,
+        rank=rank_words(int(row["rank_low"]), int(row["rank_high"]), int(row["districts"])),
+        rank_low=int(row["rank_low"]),
+        value=of.scale.value(row["estimate"]),
+        estimate=float(row["estimate"]),
+        interval=of.scale.interval(row["low"], row["high"]),
+        n=f"{int(row['n']):,}",
+        band=maps.text(row["band"]),
+        whisker=whisker(row, *ends),
+        why=f"Use with caution: {why}" if why else "",
+        diagnosis=row["diagnosis"],
+        by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
+        change=signed(of.scale, change["change"]) if told and change else "",
+        verdict=VERDICTS[change["verdict"]][0] if told and change else "",
+    )
+
+
+def whisker(row: Row, start: float, end: float) -> Whisker | None:
+    """The estimate and interval of a row on a strip from `start` to `end` (which may be turned round)."""
+    if any(pd.isna(row[name]) for name in ("estimate", "low", "high")) or end == start:
+        return None
+    at, *sides = (round(100 * (row[name] - start) / (end - start), 1) for name in ("estimate", "low", "high"))
+    return Whisker(at, min(sides), max(sides))
+
+
+def drawing(of: Subject, tables: Sequence[Ranking], headline: str) -> Drawing:
+    """The rankings as dots and intervals, one below the other, with title, notes and source."""
+    texts: list[Text] = []
+    title = f"{of.indicator['label']}: ranking"
+    subtitle = f"{of.wave['title']}, {maps.dates(of.wave)}"
+    y = write_heading(texts, title, subtitle, of.simulated)
+    if headline:
+        y = write(texts, y + 4, headline, 14, INK)
+    shapes: list[Shape] = []
+    top = y
+    for table in tables:
+        y, drawn = _table(table, y + 26)
+        shapes += drawn
+    bottom, y = y, y + 8
+    notes = [
+        f"Dot: estimate. Line: {INTERVAL}. Number: estimate and interval. Right: the ranks that the district may hold.",
+        OVERLAP,
+        f"Asked of: {of.indicator['population']}. Question: {of.indicator['question']}",
+        maps.source_words(of.wave),
+    ]
+    for note in (*notes, *([SIMULATED_NOTE] if of.simulated else [])):
+        y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
+    said = " ".join([subtitle + ".", headline, *notes[:-1]])
+    return Drawing(
+        height=math.ceil(y + MARGIN - 12),
+        groups=(Group(0, 0, (*shapes, *texts)),),
+        description=said,
+        facts=maps.file_facts(title, said, notes[-1], of.simulated),
+        simulated=of.simulated,
+        middle=(WIDTH / 2, (top + bottom) / 2),
+    )
+
+
+def _table(table: Ranking, y: float) -> tuple[float, list[Shape]]:
+    marks: list[Shape] = [Text(MARGIN, y, table.among, 13, INK, bold=True)]
+    for words, x, anchor in ((table.strip[0], _PLOT_LEFT, "middle"), (table.strip[1], _PLOT_RIGHT, "middle")):
+        marks.append(Text(x, y, words, 11, GREY, anchor=anchor))
+    marks.append(Text(_RANK_LEFT, y, "Ranks it may hold", 11, GREY))
+    top = y = y + 8
+    for band, rows in table.groups:
+        name = BANDS[band][0] if band else "Not ranked"
+        y += 22
+        marks.append(Text(MARGIN, y, f"{name} ({len(rows)})", 11.5, INK, bold=True))
+        y += 6
+        if not band:
+            y, listed = _unranked(rows, y)
+            marks += listed
+            continue
+        for row in rows:
+            marks += _row(row, y + _ROW / 2)
+            y += _ROW
+    grid = [Line(x, top, x, y, GRID) for x in (_PLOT_LEFT, _PLOT_RIGHT)]
+    return y, [*grid, *marks]
+
+
+def _row(row: RankRow, y: float) -> Iterable[Shape]:
+    base = y + 4
+    name = f"{row.name} ({row.province})" if row.province else row.name
+    label = lines_of(f"{name}{'*' if row.why else ''}", _LABEL, _PLOT_LEFT - MARGIN - 20)[0]
+    yield Text(MARGIN, base, label, _LABEL, INK)
+    if row.whisker:
+        at, low, high = (
+            round(_PLOT_LEFT + part / 100 * (_PLOT_RIGHT - _PLOT_LEFT), 1)
+            for part in (row.whisker.at, row.whisker.low, row.whisker.high)
+        )
+        yield Line(low, y, high, y, GREY, 1.6)
+        yield Dot(at, y, 4.5, BAND_COLOURS[row.band])
+    yield Text(_VALUE_END - 78, base, row.value, _LABEL, INK, True, "end")
+    yield Text(_VALUE_END, base, row.interval, 11, GREY, anchor="end")
+    yield Text(_RANK_LEFT, base, row.rank, 11, INK)
+
+
+def _unranked(rows: Sequence[RankRow], y: float) -> tuple[float, list[Shape]]:
+    shapes: list[Shape] = []
+    for line in lines_of("; ".join(f"{row.name}: {row.why}" for row in rows), 11, INNER):
+        y += 11 * LINE_HEIGHT
+        shapes.append(Text(MARGIN, round(y, 1), line, 11))
+    return y + 4, shapes
