@@ -22,6 +22,7 @@ from perception.publish import driver_pages, figures, maps, plotly_figures, plot
 from perception.publish.driver_pages import ModelPage
 from perception.publish.figures import Figure
 from perception.publish.maps import MapSpec, Row, records
+from perception.publish.words import rank_range, rank_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -113,22 +114,6 @@ def write_site(
         raise
     shutil.rmtree(old, ignore_errors=True)
     return {name: folder / page for name, page in pages.items()}
-
-
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, 11th ..."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
-
-
-def rank_words(low: int, high: int, count: int) -> str:
-    """A rank set in words, such as `between 3rd and 14th of 32`."""
-    return f"{ordinal(low)} of {count}" if low == high else f"between {ordinal(low)} and {ordinal(high)} of {count}"
-
-
-def rank_range(low: int, high: int) -> str:
-    """`3rd`, or `3rd to 14th`."""
-    return ordinal(low) if low == high else f"{ordinal(low)} to {ordinal(high)}"
 
 
 def rankings(
