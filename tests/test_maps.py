@@ -396,14 +396,6 @@ def test_a_district_without_a_shape_is_named_and_keeps_its_row(tables, known):
     assert "kp-swat" not in json.dumps(plotly_map.figure(spec, base))
 
 
-def test_ranks_are_always_sets():
-    assert [site.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)] == (
-        ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"]
-    )
-    assert site.rank_words(3, 14, 32) == "between 3rd and 14th of 32"
-    assert site.rank_words(1, 1, 32) == "1st of 32"
-
-
 @pytest.mark.parametrize(
     ("page", "first", "last"), [("satisfied", "Abbottabad", "Upper Dir"), ("asked_bribe", "Upper Dir", "Abbottabad")]
 )

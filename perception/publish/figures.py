@@ -203,9 +203,14 @@ def _rounded(value: float) -> float:
     return float(f"{value:.1f}") + 0.0
 
 
+def one_line(text: str) -> str:
+    """A text on one line, without what cannot be printed, such as controls and marks that turn the reading order."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def plain(label: str) -> str:
-    """A label on one line, without what cannot be printed; cut where it is too long for a figure."""
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in label).split())
+    """A label on one line (see `one_line`); cut where it is too long for a figure."""
+    text = one_line(label)
     return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1].rstrip() + "…"
 
 
