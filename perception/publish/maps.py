@@ -54,6 +54,10 @@ SIMULATED = "SIMULATED DATA"
 SIMULATED_NOTE = "Simulated data: no person ever gave these answers. Do not cite as a finding."
 PREVIEW_NOTE = "Generalised preview boundaries, not for publication."
 INTERVAL = "95% interval"
+MODELLED_NOTE = (
+    "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
+    "districts like it answered. Provinces: direct estimates."
+)
 
 
 @dataclass(frozen=True)

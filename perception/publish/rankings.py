@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ from perception.publish.drawing import (
 )
 from perception.publish.maps import GREY, INK, INTERVAL, SIMULATED_NOTE, Row, records
 from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed, strip_ends
-from perception.publish.words import rank_range, rank_words
+from perception.publish.words import change_verdict, rank_range, rank_words
 
 OVERLAP = (
     "Each district has a set of ranks that it holds with a probability of 90%; 1st is the worst. Where the rank sets "
@@ -53,16 +54,16 @@ class Whisker:
 class RankRow:
     """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
 
-    `province` is empty where the whole table is of one province, `by_weights` (its ranks under other weights) where the
-    indicator is no index, `diagnosis` (where it is told what goes with its gap) where there is none, `change` and its
-    `verdict` where nothing is known of one.
+    `order`, `estimate` and `change_value` are what a table is sorted by. `province` is empty where the whole table is of
+    one province, `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where it is
+    told what goes with its gap) where there is none, `change` and its `verdict` where nothing is known of one.
     """
 
     district_id: str
     name: str
     province: str
     rank: str = ""
-    rank_low: int = 0
+    order: float = math.nan
     value: str = ""
     estimate: float = math.nan
     interval: str = ""
@@ -73,6 +74,7 @@ class RankRow:
     by_weights: str = ""
     diagnosis: str = ""
     change: str = ""
+    change_value: float = math.nan
     verdict: str = ""
 
 
@@ -147,12 +149,10 @@ def _rank_row(
     why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
     if row["quality"] == "suppress" or pd.isna(row["rank"]):
         return RankRow(*who, why=f"Not {'published' if row['quality'] == 'suppress' else 'ranked'}: {why}")
-    change = changes.get((row["wave"], row["district_id"]))
-    told = change is not None and maps.is_published(change)
     return RankRow(
         *who,
         rank=rank_words(int(row["rank_low"]), int(row["rank_high"]), int(row["districts"])),
-        rank_low=int(row["rank_low"]),
+        order=float(row["rank_expected"]),
         value=of.scale.value(row["estimate"]),
         estimate=float(row["estimate"]),
         interval=of.scale.interval(row["low"], row["high"]),
@@ -162,9 +162,15 @@ def _rank_row(
         why=f"Use with caution: {why}" if why else "",
         diagnosis=row["diagnosis"],
         by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
-        change=signed(of.scale, change["change"]) if told and change else "",
-        verdict=VERDICTS[change["verdict"]][0] if told and change else "",
+        **_change(of, changes.get((row["wave"], row["district_id"]))),
     )
+
+
+def _change(of: Subject, change: Row | None) -> dict[str, Any]:
+    if change is None or not maps.is_published(change):
+        return {}
+    verdict = VERDICTS[change_verdict(change, of.scale, of.higher_is_better)][0]
+    return {"change": signed(of.scale, change["change"]), "change_value": float(change["change"]), "verdict": verdict}
 
 
 def whisker(row: Row, start: float, end: float) -> Whisker | None:

@@ -198,6 +198,11 @@ class _Work:
         return pd.concat(newest).drop_duplicates("district_id")
 
     @cached_property
+    def names(self) -> dict[str, str]:
+        """The name of every district."""
+        return dict(zip(self.places["district_id"], self.places["name"], strict=True))
+
+    @cached_property
     def estimates(self) -> dict[tuple[str, ...], pd.DataFrame]:
         """The estimates of everybody by wave and indicator."""
         return _by(_only(self.tables["published_estimates"], domain="all"), "wave", "indicator")
@@ -397,12 +402,33 @@ def _indicator_page(
         "tiles": {"spec": specs[0][0], "ground": ground},
         "doubt": {"spec": doubt, "ground": ground},
         "rankings": tables,
+        "alts": _alts(of, one.since, list(own_changes.values()), work.names, specs[0][0]),
+        "change_headline": _change_headline(of, one.since, list(own_changes.values()), work.names),
         "since": one.since if own_changes else "",
         "drawn": list(drawings) if of.indicator["headline"] else [],
     }
     work.write_page(name, "indicator", {**about, **content})
     work.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
     return specs[0][0], headline
+
+
+def _alts(
+    of: Subject, since: str, changes: Sequence[Row], names: Mapping[str, str], spec: MapSpec
+) -> dict[str, str]:
+    """What each picture of an indicator shows, for those who do not see it."""
+    topic = views.topic(of, since)
+    estimates = [row for (level, _), row in of.estimates.items() if level == "district"]
+    ranked = list(of.rankings.values())
+    without = len(spec.having("no_data"))
+    rows: dict[words.Picture, Sequence[Row]] = {"estimate": estimates, "tiles": estimates, "uncertainty": estimates}
+    rows |= {"bands": ranked, "ranking": ranked, "change": changes}
+    alts = {str(kind): words.alt_text(kind, topic, shown, names, without) for kind, shown in rows.items()}
+    return {**alts, "map": alts["estimate"]}
+
+
+def _change_headline(of: Subject, since: str, changes: Sequence[Row], names: Mapping[str, str]) -> str:
+    topic = views.topic(of, since)
+    return words.change_headline(changes, names, since, topic.place, of.scale, of.higher_is_better) if changes else ""
 
 
 def _view(spec: MapSpec, drawn: _Ground) -> dict[str, Any]:
@@ -569,9 +595,7 @@ def _overview_pages(work: _Work, waves: Sequence[_WaveWork], homes: Mapping[str,
     for one in shown:
         rounds.setdefault(f"{one.wave['instrument']} {one.wave['round']}", []).append(one)
     about = {"simulated": simulated}
-    work.write_page(
-        "index", "index", {**about, "sections": sections, "rounds": list(rounds.values()), "dates": maps.dates}
-    )
+    work.write_page("index", "index", {**about, "sections": sections, "rounds": list(rounds.values())})
     by_province: dict[str, list[Sequence[Profile]]] = {}
     for found in homes.values():
         by_province.setdefault(found[0].province, []).append(found)
@@ -622,6 +646,8 @@ def page_environment() -> Environment:
         "NOT_CAUSE": figures.NOT_CAUSE,
         "MAP_CONFIG": plotly_map.CONFIG,
         "mark_fill": figures.mark_fill,
+        "mark_colour": static_map.mark_colour,
+        "dates_of": maps.dates,
         "list_of": words.list_of,
     }
     return environment

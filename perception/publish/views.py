@@ -11,7 +11,7 @@ import pandas as pd
 
 from perception.publish import maps
 from perception.publish.maps import INTERVAL, BaseMap, Kind, MapClass, MapSpec, Place, Row, Scale, is_published, records
-from perception.publish.words import rank_words
+from perception.publish.words import Topic, change_verdict, rank_words
 
 BANDS = {
     "low": ("Low", "among the worst-placed 15% (at most ten districts) with a probability of 80% or more"),
@@ -32,10 +32,6 @@ DOUBT = ("#eef3fa", "#c9d9ee", "#93b3d9", "#5380b5", "#234b7d")
 """Five steps from certain to uncertain, in another hue than estimates have."""
 SHARE_MARGINS = (0.025, 0.05, 0.075, 0.1)
 """The four cuts for half the width of a share's interval; means have quarters of the width of their classes."""
-MODELLED_NOTE = (
-    "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
-    "districts like it answered. Provinces: direct estimates."
-)
 NOT_COVERED = "not covered by this survey"
 
 
@@ -203,10 +199,11 @@ def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMa
             return _withheld(unit, row)
         change = signed(of.scale, row["change"]) + points
         interval = f"{INTERVAL} {signed(of.scale, row['low'])} to {signed(of.scale, row['high'])}"
-        value = f"{VERDICTS[row['verdict']][0]}: {change}"
+        verdict = change_verdict(row, of.scale, of.higher_is_better)
+        value = f"{VERDICTS[verdict][0]}: {change}"
         ends = f"from {of.scale.value(row['before'])} to {of.scale.value(row['after'])}"
         n = f"{int(row['n_before']):,} and {int(row['n_after']):,} respondents"
-        return _known(unit, row, order.index(row["verdict"]), value, (interval, ends, n))
+        return _known(unit, row, order.index(verdict), value, (interval, ends, n))
 
     places = _on(base, units, show)
     return _spec(
@@ -223,6 +220,13 @@ def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMa
             *_state_notes(places),
         ],
     )
+
+
+def topic(of: Subject, since: str) -> Topic:
+    """What sentences on the indicator are about."""
+    there = {row["province_id"]: row["province"] for row in records(of.districts) if of.district(row["district_id"])}
+    place = " and ".join(there[key] for key in sorted(there))
+    return Topic(str(of.indicator["label"]), place, of.scale, of.higher_is_better, of.simulated, since)
 
 
 def estimate_details(of: Subject, district_id: str, row: Row) -> tuple[str, ...]:
@@ -363,7 +367,7 @@ def _doubt_notes(of: Subject, rows: Sequence[Row]) -> list[str]:
 
 
 def _method_notes(rows: Sequence[Row]) -> list[str]:
-    return [MODELLED_NOTE] if any(row["method"] == "small_area" for row in rows) else []
+    return [maps.MODELLED_NOTE] if any(row["method"] == "small_area" for row in rows) else []
 
 
 def _state_notes(places: Sequence[Place]) -> list[str]:
