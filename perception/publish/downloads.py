@@ -28,6 +28,7 @@ ADDED = (
     Column("citation", "string", "How to cite the row"),
 )
 """Columns that every row has, so that it keeps its source when it is copied out of the file."""
+_NUMBERS = ("integer", "number")
 _LONGEST_CELL = 32_000
 _CELL_ENDS = " ... (longer than a cell of a workbook holds; the CSV file has all of it)"
 _SPACE = re.compile(r"[\s\x85\u2028\u2029]+")
@@ -75,9 +76,6 @@ class Download:
         """What is written: the columns, and the added ones."""
         own = {column.name for column in self.columns}
         return (*self.columns, *(column for column in ADDED if column.name not in own))
-
-
-_NUMBERS = ("integer", "number")
 
 
 def write_downloads(download: Download, path: Path) -> None:
