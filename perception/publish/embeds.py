@@ -129,8 +129,8 @@ def snippets(embed: Embed, address: str) -> Snippets:
     word = Markup(
         '<p><img src="{}" alt="{}" width="{}" height="{}"></p>\n<p><strong>{}.</strong> {} <a href="{}">{}</a></p>'
     ).format(files["double"], embed.alt, _WORD_WIDTH, height, embed.title, embed.credit, files["whole"], files["whole"])
-    image = f"[![{_markdown(embed.alt)}]({files['single']})]({files['whole']})"
-    markdown = f"{image}\n\n**{_markdown(embed.title)}.** {_markdown(embed.credit)}"
+    image = f"[![{markdown_text(embed.alt)}]({files['single']})]({files['whole']})"
+    markdown = f"{image}\n\n**{markdown_text(embed.title)}.** {markdown_text(embed.credit)}"
     return Snippets(f"{frame}\n{_LISTENER}", markdown, str(word), address)
 
 
@@ -219,6 +219,11 @@ def write_index(embeds: Iterable[Embed], waves: Iterable[Row], site: Path) -> No
     (site / INDEX_FILE).write_text(text, encoding="utf-8")
 
 
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
 def _files(embed: Embed, address: str) -> Mapping[str, str]:
     base = address + quote(embed.path)
     return {
@@ -227,7 +232,3 @@ def _files(embed: Embed, address: str) -> Mapping[str, str]:
         "double": f"{base}@2x.png",
         "whole": address + quote(embed.page),
     }
-
-
-def _markdown(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", text)
