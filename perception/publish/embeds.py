@@ -40,7 +40,8 @@ _WORD_WIDTH = 600
 """Pixels; as wide as the text of an A4 or Letter page with usual margins."""
 _ONE_DAY = 86_400
 _PATH = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&])")
+_MARKDOWN = re.compile(r"^(\d+)(?=[.)])|(?=[\\`*_\[\]<>|~&]|^[#+\-=])")
+"""What Markdown reads as more than a letter, in the text of one paragraph (CommonMark 0.31, and tables of GitHub)."""
 _LISTENER = Markup(
     "<script>addEventListener('message',function(e){"
     "if(!e.data||e.data.type!=='" + HEIGHT_MESSAGE + "')return;"
@@ -203,7 +204,7 @@ def embeds_index(embeds: Iterable[Embed], waves: Iterable[Row]) -> dict[str, Any
     """
     facts = ("wave", "title", "wave_version", "simulated", "citation", "licence")
     about = (
-        *("path", "kind", "wave", "indicator", "district", "title", "subtitle", "caption", "alt", "notes", "source"),
+        *("path", "kind", "wave", "indicator", "district", "title", "subtitle", "caption", "alt", "source"),
         *("citation", "licence", "simulated", "width", "height", "data", "page"),
     )
     return {
@@ -221,7 +222,7 @@ def write_index(embeds: Iterable[Embed], waves: Iterable[Row], site: Path) -> No
 
 def markdown_text(text: str) -> str:
     """A text that Markdown shows as it is."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(r"\1\\", text)
 
 
 def _files(embed: Embed, address: str) -> Mapping[str, str]:

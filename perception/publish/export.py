@@ -143,7 +143,7 @@ def _write(
 def _figure(entry: Entry, address: str) -> Entry:
     """What a brief shows of a figure; `address` is that of the release, empty where there is none."""
     return {
-        **{name: entry[name] for name in ("title", "subtitle", "alt", "caption", "notes", "source", "simulated")},
+        **{name: entry[name] for name in ("title", "subtitle", "alt", "caption", "source", "simulated")},
         "image": f"{entry['path']}@2x.png",
         "height": round(_IMAGE_WIDTH * entry["height"] / entry["width"]),
         "data": [entry["data"] + ending for ending in ENDINGS],
@@ -161,7 +161,6 @@ def _markdown(figures: Sequence[Entry], warning: str) -> str:
             *([text(one["subtitle"])] if one["subtitle"] else []),
             f"![{text(one['alt'])}]({one['image']})",
             *([text(one["caption"])] if one["caption"] else []),
-            *(text(note) for note in one["notes"]),
             text(one["source"]) + (f" <{one['page']}>" if one["page"] else ""),
             "Data: " + ", ".join(f"[{Path(name).suffix[1:].upper()}]({name})" for name in one["data"]),
         ]
