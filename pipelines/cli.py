@@ -204,8 +204,9 @@ def release(
 ) -> None:
     """Copy the site and the public tables into data/releases as the next version, which never changes.
 
-    Put the whole of data/releases on a web server then. Embeds of a version stay as they are; those below latest/
-    always show the newest. For example:
+    Then put the whole of data/releases on a web server. Embeds below latest/ always show the newest version.
+
+    For example:
 
     perception release --address https://example.org/surveys/ --note "First release"
 
@@ -242,7 +243,9 @@ def export(
 ) -> None:
     """Write chosen figures into a folder for a brief: images, data, captions, alt texts and citations.
 
-    They come from the newest release, or from the preview where there is none. For example:
+    They come from the newest release, or from the preview where there is none.
+
+    For example:
 
     perception export brief --wave kp-2024 --indicator satisfied_district --kind map --kind ranking
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 Kind = Literal["map", "bands", "change", "uncertainty", "tiles", "ranking", "card"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 PREVIEW_ADDRESS = "https://address.invalid/"
 """Stands for the address of a site that is not published yet; RFC 2606 keeps it from ever being anybody's."""
 PREVIEW_NOTE = (
@@ -111,12 +110,11 @@ class Embed:
 
 @dataclass(frozen=True)
 class Snippets:
-    """What people paste: an iframe for a web page, an image for Markdown, an image for Word; under which address."""
+    """What people paste: an iframe for a web page, an image for Markdown, an image for Word."""
 
     html: str
     markdown: str
     word: str
-    address: str
 
 
 def snippets(embed: Embed, address: str) -> Snippets:
@@ -132,7 +130,7 @@ def snippets(embed: Embed, address: str) -> Snippets:
     ).format(files["double"], embed.alt, _WORD_WIDTH, height, embed.title, embed.credit, files["whole"], files["whole"])
     image = f"[![{markdown_text(embed.alt)}]({files['single']})]({files['whole']})"
     markdown = f"{image}\n\n**{markdown_text(embed.title)}.** {markdown_text(embed.credit)}"
-    return Snippets(f"{frame}\n{_LISTENER}", markdown, str(word), address)
+    return Snippets(f"{frame}\n{_LISTENER}", markdown, str(word))
 
 
 def oembed(embed: Embed, address: str) -> dict[str, Any]:
