@@ -27,7 +27,7 @@ def project_root() -> Path:
 
 @dataclass(frozen=True)
 class Project:
-    """The folders of a project: inputs under data/raw, everything made under data/processed."""
+    """The folders of a project: inputs under data/raw, what can be made again under data/processed, releases."""
 
     root: Path
 
@@ -85,6 +85,11 @@ class Project:
     def site(self) -> Path:
         """Maps, rankings and pages."""
         return self.public / "site"
+
+    @property
+    def releases(self) -> Path:
+        """Released versions of the site; not under data/processed, because nothing makes them again."""
+        return self.root / "data/releases"
 
     def table(self, name: str, wave: str | None) -> Path:
         """The Parquet file of a table, of one wave or across waves."""

@@ -1,9 +1,10 @@
-"""The `perception` command: add, check, run and remove waves, simulate the sample programme, open the Dagster UI."""
+"""The `perception` command: add, check, run and remove waves, release and export, simulate, open the Dagster UI."""
 
 from __future__ import annotations
 
 import os
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -191,6 +192,81 @@ def remove_wave_command(wave: Annotated[str, typer.Argument(help="Wave id")]) ->
     _print_failures(failures)
     out.print(f"Wave {wave} is out" + (f"; its folder is now {place}" if place else ""), soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
+
+
+@app.command()
+def release(
+    note: Annotated[str, typer.Option(help="What is new, for the log of revisions")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="https address under which data/releases will be served; the first release needs it"),
+    ] = None,
+) -> None:
+    """Copy the site and the public tables into data/releases as the next version, which never changes.
+
+    Then put the whole of data/releases on a web server. Embeds below latest/ always show the newest version.
+
+    For example:
+
+    perception release --address https://example.org/surveys/ --note "First release"
+
+    perception release --note "KP 2024 added"
+    """
+    from perception.publish.release import release as make_release
+
+    project = _project()
+    try:
+        made = make_release(project, address, note, date.today())
+    except InputError as error:
+        raise _stop(error.problems) from None
+    for warning in made.warnings:
+        err.print(f"[yellow]![/yellow] {escape(warning)}")
+    changes = made.revision["changes"]
+    for what, waves in changes["waves"].items():
+        if waves:
+            out.print(f"Waves {what}: {', '.join(waves)}")
+    out.print("Files " + ", ".join(f"{what}: {count:,}" for what, count in changes["files"].items()))
+    out.print(f"Version {made.version}    {made.folder}", soft_wrap=True)
+    out.print(f"Its address  {made.revision['address']}v{made.version}/", soft_wrap=True)
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Argument(help="Folder for the brief: empty or not there yet")],
+    wave: Annotated[list[str] | None, typer.Option(help="Wave id; may be given several times")] = None,
+    indicator: Annotated[list[str] | None, typer.Option(help="Indicator id; may be given several times")] = None,
+    district: Annotated[list[str] | None, typer.Option(help="District id; may be given several times")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="map, bands, change, uncertainty, tiles, ranking or card; may be given several times"),
+    ] = None,
+) -> None:
+    """Write chosen figures into a folder for a brief: images, data, captions, alt texts and citations.
+
+    They come from the newest release, or from the preview where there is none.
+
+    For example:
+
+    perception export brief --wave kp-2024 --indicator satisfied_district --kind map --kind ranking
+
+    perception export swat --district kp-swat
+    """
+    from perception.publish.export import PREVIEW_WARNING
+    from perception.publish.export import export as make_export
+
+    project = _project()
+    chosen = {"waves": wave or [], "indicators": indicator or [], "districts": district or [], "kinds": kind or []}
+    try:
+        made = make_export(project, to, **chosen)
+    except InputError as error:
+        raise _stop(error.problems) from None
+    if made.version is None:
+        err.print(f"[yellow]![/yellow] {escape(PREVIEW_WARNING)}")
+    origin = f"version {made.version}" if made.version else "the preview"
+    plural = "s" if made.figures > 1 else ""
+    out.print(
+        f"{made.figures} figure{plural} of {origin} in {made.files} files: {made.folder / 'brief.html'}", soft_wrap=True
+    )
 
 
 @app.command()

@@ -15,6 +15,7 @@ import pandas as pd
 
 from perception.estimation.disclosure import domain_categories
 from perception.estimation.publication import REASONS
+from perception.publish.downloads import no_formula
 from perception.schemas import (
     SDG_AGES,
     SDG_COLUMNS,
@@ -48,8 +49,6 @@ _SAME_EVERYWHERE: dict[str, Any] = {
     "Units": "PERCENT",
 }
 _SIMULATED = "SIMULATED DATA"
-_FORMULA = r"^(?=[=+\-@\t\r])"
-"""How a text begins that a spreadsheet would run as a formula."""
 
 
 def sdg_16_6_2(
@@ -104,7 +103,7 @@ def write_sdg_file(table: pd.DataFrame, target: Path) -> None:
     """
     safe = table[[column.name for column in SDG_COLUMNS]].copy()
     texts = [column.name for column in SDG_COLUMNS if column.type == "string"]
-    safe[texts] = safe[texts].apply(lambda column: column.str.replace(_FORMULA, "'", regex=True))
+    safe[texts] = safe[texts].apply(lambda column: column.map(no_formula, na_action="ignore"))
     aside = target.with_name(f".{target.name}.{os.getpid()}.writing")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
