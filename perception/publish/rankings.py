@@ -54,9 +54,9 @@ class Whisker:
 class RankRow:
     """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
 
-    `order`, `estimate` and `change_value` are what a table is sorted by. `province` is empty where the whole table is of
-    one province, `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where it is
-    told what goes with its gap) where there is none, `change` and its `verdict` where nothing is known of one.
+    `order`, `estimate` and `change_value` are what a table is sorted by. `province` is empty where the whole table is
+    of one province, `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where
+    it is told what goes with its gap) where there is none, `change` and its `verdict` where nothing is known of one.
     """
 
     district_id: str

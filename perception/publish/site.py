@@ -21,6 +21,7 @@ import pandas as pd
 from perception.errors import InputError, Problem
 from perception.publish import (
     driver_pages,
+    embeds,
     figures,
     images,
     maps,
@@ -28,13 +29,16 @@ from perception.publish import (
     plotly_map,
     profiles,
     rankings,
+    site_embeds,
     static_figures,
     static_map,
     views,
     words,
 )
+from perception.publish.downloads import write_downloads
 from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
+from perception.publish.embeds import Embed
 from perception.publish.figures import Figure
 from perception.publish.images import Image
 from perception.publish.maps import MapSpec, Row, records
@@ -177,6 +181,7 @@ class _Work:
     grounds: dict[str, _Ground] = field(default_factory=dict)
     pages: dict[str, Path] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
+    embeds: list[Embed] = field(default_factory=list)
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """What the search box finds: (label, what it is, page)."""
 
@@ -196,6 +201,11 @@ class _Work:
         """Every district of any vintage once, as its newest vintage has it."""
         newest = [self.units[vintage] for vintage in sorted(self.units, reverse=True)]
         return pd.concat(newest).drop_duplicates("district_id")
+
+    @cached_property
+    def parts(self) -> Any:
+        """The macros of pages, for pages in a folder of the site."""
+        return site_embeds.parts_of(self.templates, "../")
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -235,6 +245,7 @@ def _build(work: _Work) -> None:
     homes = _district_pages(work, waves)
     _service_pages(work, waves)
     _overview_pages(work, waves, homes)
+    embeds.write_index(work.embeds, work.waves, work.root)
     _write_assets(work)
 
 
@@ -369,70 +380,131 @@ def _code_version() -> str:
         return "not installed"
 
 
-def _indicator_page(
-    work: _Work, one: _WaveWork, of: Subject, ground: _Ground, about: Mapping[str, Any]
-) -> tuple[MapSpec, str]:
-    """Write the page of an indicator of a wave and have its images written; its map and headline."""
-    name = f"{one.name}/{of.indicator['indicator']}"
-    specs = [(views.estimate_map(of, ground.base), ground), (views.band_map(of, ground.base), ground)]
-    own_changes = {district: row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]}
-    if any(maps.is_published(row) for row in own_changes.values()):
-        shared = _ground(work, one.shared_vintage, ground.base.provinces)
-        units = work.units[one.shared_vintage]
-        specs.append((views.change_map(of, own_changes, one.since, shared.base, units), shared))
-    doubt = views.uncertainty_map(of, ground.base)
+@dataclass(frozen=True)
+class _Pictures:
+    """What is drawn of an indicator: its maps and where, tiles, rankings; as drawings and in words, by kind."""
+
+    maps: Sequence[tuple[MapSpec, _Ground]]
+    doubt: tuple[MapSpec, _Ground]
+    tables: Sequence[Ranking]
+    drawings: Mapping[str, Drawing]
+    alts: Mapping[str, str]
+    headlines: Mapping[str, str]
+    since: str
+
+    @property
+    def own_tables(self) -> list[Ranking]:
+        """The rankings of the wave's provinces."""
+        return [table for table in self.tables if table.own]
+
+
+def _pictures(work: _Work, one: _WaveWork, of: Subject, ground: _Ground) -> _Pictures:
+    estimates = views.estimate_map(of, ground.base)
+    drawn = [(estimates, ground), (views.band_map(of, ground.base), ground)]
+    changes = {district: row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]}
+    if any(maps.is_published(row) for row in changes.values()):
+        shared, units = _ground(work, one.shared_vintage, ground.base.provinces), work.units[one.shared_vintage]
+        drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
+    doubt = (views.uncertainty_map(of, ground.base), ground)
     tables = _rankings(work, one, of)
     headline = " ".join(_headlines(of))
-    drawings: dict[str, Drawing] = {
-        **{spec.kind: static_map.drawing(spec, drawn.canvas) for spec, drawn in specs},
-        "uncertainty": static_map.drawing(doubt, ground.canvas),
-        "tiles": static_map.tile_drawing(specs[0][0], ground.canvas),
+    topic = views.topic(of, one.since)
+    changed = ""
+    if changes:
+        rows = list(changes.values())
+        changed = words.change_headline(rows, work.names, one.since, topic.place, of.scale, of.higher_is_better)
+    drawings = {
+        **{str(spec.kind): static_map.drawing(spec, there.canvas) for spec, there in [*drawn, doubt]},
+        "tiles": static_map.tile_drawing(estimates, ground.canvas),
         "ranking": rankings.drawing(of, [table for table in tables if table.own], headline),
     }
-    if of.indicator["headline"]:
-        for kind, drawing in drawings.items():
-            inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
-            _draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
-    content = {
-        "of": of,
-        "indicator": of.indicator,
-        "headline": headline,
-        "summary": views.province_summary(of),
-        "views": [_view(spec, drawn) for spec, drawn in specs],
-        "tiles": {"spec": specs[0][0], "ground": ground},
-        "doubt": {"spec": doubt, "ground": ground},
-        "rankings": tables,
-        "alts": _alts(of, one.since, list(own_changes.values()), work.names, specs[0][0]),
-        "change_headline": _change_headline(of, one.since, list(own_changes.values()), work.names),
-        "since": one.since if own_changes else "",
-        "drawn": list(drawings) if of.indicator["headline"] else [],
-    }
-    work.write_page(name, "indicator", {**about, **content})
-    work.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
-    return specs[0][0], headline
+    return _Pictures(
+        maps=drawn,
+        doubt=doubt,
+        tables=tables,
+        drawings=drawings,
+        alts=_alts(of, topic, list(changes.values()), work.names, len(estimates.having("no_data"))),
+        headlines={**dict.fromkeys(drawings, headline), "change": changed, "uncertainty": ""},
+        since=one.since if changes else "",
+    )
 
 
 def _alts(
-    of: Subject, since: str, changes: Sequence[Row], names: Mapping[str, str], spec: MapSpec
+    of: Subject, topic: words.Topic, changes: Sequence[Row], names: Mapping[str, str], without: int
 ) -> dict[str, str]:
-    """What each picture of an indicator shows, for those who do not see it."""
-    topic = views.topic(of, since)
+    """What each picture of an indicator shows, for those who do not see it; `without` districts have no data."""
     estimates = [row for (level, _), row in of.estimates.items() if level == "district"]
     ranked = list(of.rankings.values())
-    without = len(spec.having("no_data"))
     rows: dict[words.Picture, Sequence[Row]] = {"estimate": estimates, "tiles": estimates, "uncertainty": estimates}
     rows |= {"bands": ranked, "ranking": ranked, "change": changes}
     alts = {str(kind): words.alt_text(kind, topic, shown, names, without) for kind, shown in rows.items()}
     return {**alts, "map": alts["estimate"]}
 
 
-def _change_headline(of: Subject, since: str, changes: Sequence[Row], names: Mapping[str, str]) -> str:
-    topic = views.topic(of, since)
-    return words.change_headline(changes, names, since, topic.place, of.scale, of.higher_is_better) if changes else ""
+def _indicator_page(
+    work: _Work, one: _WaveWork, of: Subject, ground: _Ground, about: Mapping[str, Any]
+) -> tuple[MapSpec, str]:
+    """Write the page of an indicator, and what can be taken from it where it is a headline; its map and headline."""
+    name, drawn = f"{one.name}/{of.indicator['indicator']}", _pictures(work, one, of, ground)
+    made = _indicator_embeds(work, one, of, drawn) if of.indicator["headline"] else []
+    estimates, headline = drawn.maps[0][0], drawn.headlines["map"]
+    content = {
+        "of": of,
+        "indicator": of.indicator,
+        "headline": headline,
+        "summary": views.province_summary(of),
+        "measure": views.measure(of),
+        "views": [
+            {"spec": spec, "ground": there, "figure": plotly_map.figure(spec, there.base)} for spec, there in drawn.maps
+        ],
+        "tiles": {"spec": estimates, "ground": ground},
+        "doubt": {"spec": drawn.doubt[0], "ground": ground},
+        "rankings": drawn.tables,
+        "alts": drawn.alts,
+        "since": drawn.since,
+        "change_headline": drawn.headlines["change"],
+        **_panels(made),
+    }
+    work.write_page(name, "indicator", {**about, **content})
+    work.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
+    return estimates, headline
 
 
-def _view(spec: MapSpec, drawn: _Ground) -> dict[str, Any]:
-    return {"spec": spec, "ground": drawn, "figure": plotly_map.figure(spec, drawn.base)}
+def _indicator_embeds(work: _Work, one: _WaveWork, of: Subject, drawn: _Pictures) -> list[Embed]:
+    """Write the embeds and the data of an indicator, and have its images written."""
+    name, (tiles, ground) = f"{one.name}/{of.indicator['indicator']}", drawn.maps[0]
+    bodies, notes = {}, {}
+    for spec, there in [*drawn.maps, drawn.doubt]:
+        bodies[str(spec.kind)] = site_embeds.map_body(work.parts, spec, there.canvas, drawn.alts[spec.kind])
+        notes[str(spec.kind)] = (*spec.notes, spec.boundary)
+    bodies["tiles"] = site_embeds.map_body(work.parts, tiles, ground.canvas, drawn.alts["tiles"], tiles=True)
+    bodies["ranking"] = site_embeds.ranking_body(work.parts, of, drawn.own_tables, drawn.since)
+    notes |= {"tiles": tiles.notes, "ranking": (rankings.OVERLAP,)}
+    made = site_embeds.indicator_embeds(of, drawn.drawings, bodies, notes, drawn.alts, drawn.headlines)
+    _write_embeds(work, made)
+    for kind, drawing in drawn.drawings.items():
+        inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
+        _draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
+    areas = {
+        area: label
+        for level in ("division", "province")
+        for area, label in zip(work.places[f"{level}_id"], work.places[level], strict=True)
+    }
+    data = site_embeds.indicator_data(of, one.changes, work.names | areas, f"{name}.html", _code_version())
+    write_downloads(data, work.root / name)
+    return made
+
+
+def _panels(made: Sequence[Embed]) -> dict[str, Any]:
+    """What a page in a folder of the site needs to offer embeds: their panels by kind, and the tag of the first."""
+    link = embeds.oembed_link(made[0], embeds.PREVIEW_ADDRESS) if made else ""
+    return {"panels": {embed.kind: embeds.panel(embed, "../") for embed in made}, "oembed_link": link}
+
+
+def _write_embeds(work: _Work, made: Sequence[Embed]) -> None:
+    for embed in made:
+        embeds.write_embed(embed, work.root, work.templates)
+    work.embeds += made
 
 
 def _headlines(of: Subject) -> list[str]:
@@ -466,6 +538,7 @@ def _district_pages(work: _Work, waves: Sequence[_WaveWork]) -> dict[str, list[P
     gaps = {key: records(rows) for key, rows in _by(_level(work, "published_gaps"), "wave", "unit_id").items()}
     found: dict[str, list[Profile]] = {}
     seen: set[tuple[str, str]] = set()
+    cards: dict[str, Embed] = {}
     for one in waves:
         told: dict[str, list[tuple[str, str]]] = {}
         for model in one.models:
@@ -483,7 +556,13 @@ def _district_pages(work: _Work, waves: Sequence[_WaveWork]) -> dict[str, list[P
             made = profiles.profile(subjects, unit, one.changes, rows, told.get(key, []))
             found.setdefault(key, []).append(made)
             inputs = {"table": "published_estimates", "district": key, "figure": "card"}
-            _draw(work, made.card, profiles.card(made), one.wave, inputs)
+            drawing = profiles.card(made)
+            _draw(work, made.card, drawing, one.wave, inputs)
+            embed = site_embeds.card_embed(made, drawing, work.parts.card(made))
+            _write_embeds(work, [embed])
+            cards[made.card] = embed
+            data = site_embeds.district_data(subjects, made, one.changes, embed.page, _code_version())
+            write_downloads(data, work.root / embed.data)
     by_name = {one.name: one for one in waves}
     beside = {vintage: _neighbours(geometry) for vintage, geometry in work.geometries.items()}
     for key, made_of in sorted(found.items()):
@@ -496,7 +575,11 @@ def _district_pages(work: _Work, waves: Sequence[_WaveWork]) -> dict[str, list[P
         content = {
             "name": made_of[0].name,
             "province": made_of[0].province,
-            "profiles": [{"of": made, "history": _history(by_name, waves, made)} for made in made_of],
+            "profiles": [
+                {"of": made, "history": _history(by_name, waves, made), "panel": embeds.panel(cards[made.card], "../")}
+                for made in made_of
+            ],
+            "oembed_link": embeds.oembed_link(cards[made_of[0].card], embeds.PREVIEW_ADDRESS),
             "neighbours": near,
             "ground": newest.ground,
             "district_id": key,
@@ -657,8 +740,9 @@ def _write_assets(work: _Work) -> None:
     from plotly.offline import get_plotlyjs
 
     assets, own = work.root / "assets", Path(__file__).with_name("templates")
-    for name in ("style.css", "site.js"):
-        shutil.copyfile(own / name, assets / name)
+    shutil.copyfile(own / "site.js", assets / "site.js")
+    style = "".join((own / name).read_text(encoding="utf-8") for name in ("figures.css", "style.css"))
+    (assets / "style.css").write_text(style, encoding="utf-8")
     (assets / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     drawn = {ground.base.geometry.vintage for ground in work.grounds.values()}
     for vintage in sorted(drawn):

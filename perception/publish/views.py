@@ -115,7 +115,7 @@ def estimate_map(of: Subject, base: BaseMap) -> MapSpec:
         base,
         "map",
         title=str(of.indicator["label"]),
-        measure=f"{_measure(of)}: darker is worse",
+        measure=f"{measure(of)}: darker is worse",
         classes=_ranges(palette, cuts),
         cuts=cuts,
         ends=("worse", "better") if of.higher_is_better else ("better", "worse"),
@@ -295,8 +295,8 @@ def province_summary(of: Subject) -> str:
     )
 
 
-def _measure(of: Subject) -> str:
-    """What the numbers are; which quantile, the title says."""
+def measure(of: Subject) -> str:
+    """What the numbers of an indicator are; which quantile, the title says."""
     kind, unit = str(of.indicator["kind"]), of.scale.unit
     if kind == "share":
         return "Share in percent"

@@ -109,12 +109,14 @@ function prepareSorting(table) {
       });
       flat.replaceChildren(...ordered.map(([, row]) => row));
       for (const group of groups) group.body.remove();
+      table.classList.add("flat");
       table.append(flat);
     });
   });
 
   function grouped() {
     flat.remove();
+    table.classList.remove("flat");
     for (const group of groups) {
       group.body.replaceChildren(...group.rows);
       table.append(group.body);
