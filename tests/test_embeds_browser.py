@@ -9,7 +9,7 @@ import pytest
 from markupsafe import Markup
 
 from perception.publish.embeds import panel, snippets, write_embed
-from perception.publish.site import page_environment
+from perception.publish.page_templates import page_environment
 from tests.test_embeds import embed
 from tests.test_site_browser import browser, pytestmark, visit
 

@@ -27,8 +27,8 @@ from perception.publish import release as release_module
 from perception.publish.downloads import write_downloads
 from perception.publish.embeds import PREVIEW_ADDRESS, PREVIEW_NOTE, Embed, write_embed, write_index
 from perception.publish.export import PREVIEW_WARNING, export
+from perception.publish.page_templates import page_environment
 from perception.publish.release import Release, newest_release, release
-from perception.publish.site import page_environment
 from pipelines.cli import app
 from tests.test_downloads import download
 from tests.test_embeds import HOSTILE, Tags, embed, panel_page
@@ -427,7 +427,7 @@ def test_without_a_release_the_brief_warns(project: Project, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_changes_what_a_brief_is_made_of(project: Project, tmp_path: Path, text: str) -> None:
-    names = ("title", "subtitle", "caption", "alt", "source", "citation", "licence")
+    names = ("title", "subtitle", "headline", "caption", "alt", "source", "citation", "licence")
     skeletons = []
     for words in ("harmless", text):
         make_site(project, [embed(**dict.fromkeys(names, words), notes=(words,))], [KP])

@@ -811,7 +811,7 @@ def test_alt_text_of_bands_counts_them(rows: list[maps.Row]):
         assert f"{sum(counts.values())} district" in said
         assert not re.search(r"\bW\w\b", said)
         if any(counts.values()):
-            for band, (label, _) in site.BANDS.items():
+            for band, (label, _) in views.BANDS.items():
                 assert re.search(rf"{label}(?: \([\w-]+\))?: (\d+)[,.]", said)[1] == str(counts[band])
         left = re.search(r"ot ranked: (\d+) district", said)
         assert (int(left[1]) if left else 0) == len(rows) - sum(counts.values())
@@ -857,26 +857,24 @@ WHOLE = estimate_row(0.5, 0.48, 0.52, 3512, "all", level="all", method="direct")
 def test_captions():
     rows = [*alt_rows()["estimate"], WHOLE, estimate_row(0.5, 0.48, 0.52, 3512, "kp", level="province")]
     assert words.caption(WAVE, INDICATOR, rows, SHARE) == (
-        "SIMULATED DATA. “Satisfied with government primary health care” in percent. Asked of: adults 18+ who used the "
+        "“Satisfied with government primary health care” in percent. Asked of: adults 18+ who used the "
         "service in the last 12 months. Citizen Services Survey, Khyber Pakhtunkhwa 2024 (simulated), 22 Jan 2024 – 9 "
         "Mar 2024. 3,512 respondents answered; published for 3 of 4 districts. A typical district estimate is "
         "uncertain by ±4.0 points (95% interval). Districts: small-area estimates. Each rests on its own respondents "
-        "and, the fewer they are, the more on what districts like it answered. Provinces: direct estimates. Source: "
-        "Citizen Services Survey. Simulated data. Licence: CC0-1.0. Simulated data: no person ever gave these answers. "
-        "Do not cite as a finding."
+        "and, the fewer they are, the more on what districts like it answered. Provinces: direct estimates."
     )
     real = WAVE | {"simulated": False, "title": "Survey 2024"}
     direct = [estimate_row(41.0, NAN, NAN, method="direct"), WHOLE | HELD]
     assert words.caption(real, INDICATOR | {"label": "Mean wait"}, direct, WAIT) == (
         "“Mean wait” in minutes. Asked of: adults 18+ who used the service in the last 12 months. Survey 2024, 22 Jan "
         "2024 – 9 Mar 2024. 5,242 respondents in the whole survey; published for 1 of 1 district. Direct estimates: "
-        "each rests on its own respondents alone. Source: Citizen Services Survey. Simulated data. Licence: CC0-1.0."
+        "each rests on its own respondents alone."
     )
 
 
 @given(estimate_rows(), scales, hostile)
 def test_a_caption_counts_what_is_published(rows: list[maps.Row], scale: maps.Scale, title: str):
-    said = words.caption(WAVE | {"title": title, "citation": title}, INDICATOR, [*rows, WHOLE], scale)
+    said = words.caption(WAVE | {"title": title}, INDICATOR, [*rows, WHOLE], scale)
     check_text(said)
     published = [row for row in rows if row["quality"] != "suppress"]
     assert f"published for {len(published)} of {len(rows)} district" in said
@@ -900,7 +898,7 @@ def every_text(rows: dict[str, list[maps.Row]], names: dict[str, str], label: st
     said += [words.change_sentence(row, label, SHARE, True) for row in trends_of]
     said.append(words.overlap_sentence(ranks[0], ranks[1], names))
     said.append(words.district_headline(ranks, {"care": label}, place))
-    wave = WAVE | {"title": label, "citation": label, "licence": place}
+    wave = WAVE | {"title": label}
     scale = maps.Scale("mean", label, (20, 40, 60, 80), 1)
     said.append(words.caption(wave, {"label": label, "population": place}, [*first, WHOLE], scale))
     return said

@@ -56,9 +56,10 @@ class Embed:
     """A figure that others show on their pages.
 
     `path` is the base of its files on the site (`kp-2024/satisfied-map`: images, `-embed.html`, `-oembed.json`),
-    `data` that of its data files, `page` the page that shows it; all relative to the site's root. `width` and `height`
-    are the static image's, in pixels. `body` is HTML that has been escaped. `wave`, `indicator` and `district` are
-    ids, empty where it is not about one. Texts lose control characters and overrides of their direction.
+    `data` that of its data files, `page` the page that shows it; all relative to the site's root. `headline` is its
+    message, `caption` what it shows of whom. `width` and `height` are the static image's, in pixels. `body` is HTML
+    that has been escaped. `wave`, `indicator` and `district` are ids, empty where it is not about one. Texts lose
+    control characters and overrides of their direction.
 
     ValueError when a path leads out of the site.
     """
@@ -67,6 +68,7 @@ class Embed:
     kind: Kind
     title: str
     subtitle: str
+    headline: str
     caption: str
     alt: str
     notes: tuple[str, ...]
@@ -87,7 +89,7 @@ class Embed:
         for path in (self.path, self.data, self.page.removesuffix(".html")):
             if not _PATH.fullmatch(path):
                 raise ValueError(f"{path!r} is no path of a file on the site")
-        for name in ("title", "subtitle", "caption", "alt", "source", "citation", "licence"):
+        for name in ("title", "subtitle", "headline", "caption", "alt", "source", "citation", "licence"):
             object.__setattr__(self, name, clean_text(getattr(self, name)))
         object.__setattr__(self, "notes", tuple(clean_text(note) for note in self.notes))
 
@@ -104,8 +106,9 @@ class Embed:
 
     @property
     def credit(self) -> str:
-        """What is said under its image: caption and source, and before them that it is simulated."""
-        return " ".join(filter(None, (maps.SIMULATED_NOTE if self.simulated else "", self.caption, self.source)))
+        """What is said under its image: message, caption and source, and before them that it is simulated."""
+        mark = maps.SIMULATED_NOTE if self.simulated else ""
+        return " ".join(filter(None, (mark, self.headline, self.caption, self.source)))
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def embeds_index(embeds: Iterable[Embed], waves: Iterable[Row]) -> dict[str, Any
     """
     facts = ("wave", "title", "wave_version", "simulated", "citation", "licence")
     about = (
-        *("path", "kind", "wave", "indicator", "district", "title", "subtitle", "caption", "alt", "source"),
+        *("path", "kind", "wave", "indicator", "district", "title", "subtitle", "headline", "caption", "alt", "source"),
         *("citation", "licence", "simulated", "width", "height", "data", "page"),
     )
     return {

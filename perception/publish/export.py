@@ -14,8 +14,8 @@ from perception.errors import InputError, Problem
 from perception.project import Project
 from perception.publish import embeds, maps
 from perception.publish.downloads import ENDINGS
+from perception.publish.page_templates import page_environment
 from perception.publish.release import REVISION_FILE, newest_release
-from perception.publish.site import page_environment
 
 Entry = dict[str, Any]
 PREVIEW_WARNING = (
@@ -143,7 +143,7 @@ def _write(
 def _figure(entry: Entry, address: str) -> Entry:
     """What a brief shows of a figure; `address` is that of the release, empty where there is none."""
     return {
-        **{name: entry[name] for name in ("title", "subtitle", "alt", "caption", "source", "simulated")},
+        **{name: entry[name] for name in ("title", "subtitle", "headline", "alt", "caption", "source", "simulated")},
         "image": f"{entry['path']}@2x.png",
         "height": round(_IMAGE_WIDTH * entry["height"] / entry["width"]),
         "data": [entry["data"] + ending for ending in ENDINGS],
@@ -159,6 +159,7 @@ def _markdown(figures: Sequence[Entry], warning: str) -> str:
             f"## {text(one['title'])}",
             *([f"**{maps.SIMULATED_NOTE}**"] if one["simulated"] else []),
             *([text(one["subtitle"])] if one["subtitle"] else []),
+            *([f"**{text(one['headline'])}**"] if one["headline"] else []),
             f"![{text(one['alt'])}]({one['image']})",
             *([text(one["caption"])] if one["caption"] else []),
             text(one["source"]) + (f" <{one['page']}>" if one["page"] else ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -58,8 +58,8 @@ class Result:
 class Profile:
     """A district in one wave: the message, results in the questionnaire's order, sentences on gaps and diagnosis.
 
-    `diagnoses` are (sentence, page of the model's weak districts); `respondents` and `areas` the most that any
-    published number rests on, empty where none is published.
+    `diagnoses` are (sentence, page of the model's weak districts); `respondents` the most that any published number
+    rests on, empty where none is published.
     """
 
     wave: Row
@@ -72,7 +72,6 @@ class Profile:
     untold_gaps: int
     diagnoses: tuple[tuple[str, str], ...]
     respondents: str
-    areas: str
 
     @property
     def headlines(self) -> list[Result]:
@@ -118,7 +117,8 @@ def profile(
             said.append((labels[gap["indicator"]], words.gap_sentence(gap, scales[gap["indicator"]].scale)))
         else:
             untold += 1
-    direct = [row for of in own if (row := of.district(district)) is not None and maps.is_published(row)]
+    shown = [row for of in own if (row := of.district(district)) is not None and maps.is_published(row)]
+    answers = [int(row["n"]) for row in shown if not pd.isna(row["n"])]
     return Profile(
         wave=own[0].wave,
         district_id=district,
@@ -129,14 +129,8 @@ def profile(
         gaps=tuple(said),
         untold_gaps=untold,
         diagnoses=tuple(diagnoses),
-        respondents=_most(direct, "n"),
-        areas=_most(direct, "psus"),
+        respondents=f"{max(answers):,}" if answers else "",
     )
-
-
-def _most(rows: Iterable[Row], column: str) -> str:
-    numbers = [int(row[column]) for row in rows if not pd.isna(row[column])]
-    return f"{max(numbers):,}" if numbers else ""
 
 
 def _result(of: Subject, unit: Row, change: Row | None) -> Result:
@@ -213,11 +207,12 @@ def card(of: Profile) -> Drawing:
 
 def _card_row(result: Result, y: float) -> tuple[float, list[Shape]]:
     label = lines_of(result.label, _LABEL, _PLOT_LEFT - MARGIN - 20)
-    height = len(label) * _LABEL * LINE_HEIGHT + 14
+    height = max(len(label) * _LABEL * LINE_HEIGHT + 14, 38)
     middle = y + height / 2
     shapes: list[Shape] = [Line(MARGIN, y, WIDTH - MARGIN, y, GRID)]
     for number, line in enumerate(label):
-        shapes.append(Text(MARGIN, round(y + 7 + _LABEL + number * _LABEL * LINE_HEIGHT, 1), line, _LABEL, INK))
+        top = middle + _LABEL * (0.36 + LINE_HEIGHT * (number - (len(label) - 1) / 2))
+        shapes.append(Text(MARGIN, round(top, 1), line, _LABEL, INK))
     if not result.value:
         shapes += [Text(_PLOT_LEFT, middle + 4, line, 11.5) for line in lines_of(result.why, 11.5, INNER)[:1]]
         return y + height, shapes

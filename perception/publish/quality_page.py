@@ -15,7 +15,7 @@ import pandas as pd
 from perception.intake.quality import CHECKS
 from perception.publish import maps
 from perception.publish.maps import Row, records
-from perception.publish.site import page_environment
+from perception.publish.page_templates import page_environment, style_sheet
 
 if TYPE_CHECKING:
     import xlsxwriter
@@ -61,7 +61,6 @@ def write_quality_page(folder: Path, tables: Mapping[str, pd.DataFrame]) -> Path
 def _page(tables: Mapping[str, pd.DataFrame]) -> str:
     from markupsafe import Markup
 
-    style = (Path(__file__).with_name("templates") / "style.css").read_text(encoding="utf-8")
     wave = records(tables["waves"])[0]
     checks = shown_checks(tables["wave_quality"], tables["wave_quality_rows"])
     opened = sorted((c for c in checks if c.verdict in ("fail", "hold", "warn")), key=lambda c: GRAVITY[c.verdict])
@@ -69,7 +68,7 @@ def _page(tables: Mapping[str, pd.DataFrame]) -> str:
     summary = tables["fieldwork_summary"]
     content: dict[str, Any] = {
         "simulated": bool(wave["simulated"]),
-        "style": Markup(style),  # the project's own file
+        "style": Markup(style_sheet()),  # the project's own file
         "wave": wave,
         "dates": maps.dates(wave),
         "verdicts": VERDICTS,

@@ -29,7 +29,7 @@ from perception.intake.wave_file import ACROSS_WAVES, CHECKSUMS_FILE, sha256
 from perception.project import Project
 from perception.publish import embeds, maps
 from perception.publish.downloads import clean_text
-from perception.publish.site import page_environment
+from perception.publish.page_templates import page_environment
 
 Revision = dict[str, Any]
 REVISION_FILE = "revision.json"

@@ -17,7 +17,7 @@ from perception.estimation.ranking import RANK_CONFIDENCE
 from perception.estimation.trends import GAP_PREFIX
 from perception.publish import maps
 from perception.publish.figures import one_line, plain, quoted
-from perception.publish.maps import INTERVAL, SIMULATED, SIMULATED_NOTE, Row, Scale
+from perception.publish.maps import INTERVAL, SIMULATED, Row, Scale
 from perception.schemas import BANDS
 
 Change = Literal["better", "worse", "cannot_tell", "not_comparable", "suppressed"]
@@ -335,7 +335,7 @@ def alt_text(
 
 
 def caption(wave: Row, indicator: Row, estimates: Sequence[Row], scale: Scale) -> str:
-    """What stands under an image in a brief: what is measured, of whom, when, how surely, by what method, the source.
+    """What stands under an image in a brief, before its source: what is measured, of whom, when, how surely, how.
 
     `wave` and `indicator` are rows of published_waves and published_indicators; `estimates` are the indicator's rows
     for domain `all`, one a unit, as `maps.shown_estimates` gives them.
@@ -344,8 +344,7 @@ def caption(wave: Row, indicator: Row, estimates: Sequence[Row], scale: Scale) -
     shown = [row for row in districts if _published(row, "estimate")]
     whole = next((row for row in estimates if row["level"] == "all" and _published(row, "estimate")), None)
     unit = " in percent" if scale.kind == "share" else _in_unit(scale)
-    said = [SIMULATED] if wave["simulated"] else []
-    said.append(quoted(indicator["label"]) + unit)
+    said = [quoted(indicator["label"]) + unit]
     said.append(f"Asked of: {plain(indicator['population'])}")
     said.append(f"{plain(wave['title'])}, {maps.dates(wave)}")
     answered = (
@@ -360,8 +359,7 @@ def caption(wave: Row, indicator: Row, estimates: Sequence[Row], scale: Scale) -
         said.append(maps.MODELLED_NOTE)
     elif shown:
         said.append("Direct estimates: each rests on its own respondents alone")
-    said.append(one_line(maps.source_words(wave)))
-    return _sentences([*said, *([SIMULATED_NOTE] if wave["simulated"] else [])])
+    return _sentences(said)
 
 
 def _estimates_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str], picture: str = "Map") -> list[str]:

@@ -1,0 +1,211 @@
+"""What building the site needs everywhere: sources, folder, templates, grounds that maps are drawn on, pages so far."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from perception.publish import (
+    embeds,
+    images,
+    maps,
+    site_embeds,
+    static_map,
+    words,
+)
+from perception.publish.drawing import Drawing
+from perception.publish.driver_pages import ModelPage
+from perception.publish.embeds import Embed
+from perception.publish.images import Image
+from perception.publish.maps import Row, records
+from perception.publish.views import Subject
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from perception.geography import Geometry
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a wave is drawn, in degrees and in pixels, and a name for it that is unique on the site."""
+
+    key: str
+    base: maps.BaseMap
+    canvas: static_map.Canvas
+
+
+@dataclass(frozen=True)
+class WaveWork:
+    """A wave with what its pages share: subjects by indicator, changes by (indicator, district), where it is drawn."""
+
+    wave: Row
+    subjects: Mapping[str, Subject]
+    changes: Mapping[tuple[str, str], Row]
+    shared_vintage: str
+    since: str
+    ground: Ground | None
+    models: Sequence[ModelPage]
+
+    @property
+    def name(self) -> str:
+        return str(self.wave["wave"])
+
+    @property
+    def headline(self) -> list[Subject]:
+        return [of for of in self.subjects.values() if of.indicator["headline"]]
+
+
+@dataclass
+class Work:
+    """What building needs everywhere: the sources, the folder, the templates, and what is made once and used again."""
+
+    tables: Mapping[str, pd.DataFrame]
+    geometries: Mapping[str, Geometry]
+    units: Mapping[str, pd.DataFrame]
+    root: Path
+    made_at: str
+    templates: Environment
+    grounds: dict[str, Ground] = field(default_factory=dict)
+    pages: dict[str, Path] = field(default_factory=dict)
+    images: list[Image] = field(default_factory=list)
+    embeds: list[Embed] = field(default_factory=list)
+    found: list[tuple[str, str, str]] = field(default_factory=list)
+    """What the search box finds: (label, what it is, page)."""
+
+    @cached_property
+    def waves(self) -> list[Row]:
+        """The waves, newest first."""
+        newest_first = self.tables["published_waves"].sort_values(["last_day", "wave"], ascending=[False, True])
+        return records(newest_first)
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """The title of each wave."""
+        return {wave["wave"]: wave["title"] for wave in self.waves}
+
+    @cached_property
+    def places(self) -> pd.DataFrame:
+        """Every district of any vintage once, as its newest vintage has it."""
+        newest = [self.units[vintage] for vintage in sorted(self.units, reverse=True)]
+        return pd.concat(newest).drop_duplicates("district_id")
+
+    @cached_property
+    def parts(self) -> Any:
+        """The macros of pages, for pages in a folder of the site."""
+        return site_embeds.parts_of(self.templates, "../")
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The name of every district."""
+        return dict(zip(self.places["district_id"], self.places["name"], strict=True))
+
+    @cached_property
+    def estimates(self) -> dict[tuple[str, ...], pd.DataFrame]:
+        """The estimates of everybody by wave and indicator."""
+        return rows_by(only(self.tables["published_estimates"], domain="all"), "wave", "indicator")
+
+    @cached_property
+    def ranks(self) -> dict[str, pd.DataFrame]:
+        """The rankings by indicator, with the ranks under other weights."""
+        key = ["wave", "indicator", "scope", "district_id"]
+        weights = {"rank_low": "weights_low", "rank_high": "weights_high"}
+        by_weights = self.tables["index_sensitivity"][[*key, *weights]].rename(columns=weights)
+        ranks = self.tables["district_rankings"].merge(by_weights, on=key, how="left", validate="1:1")
+        return {str(name): frame for name, frame in ranks.groupby("indicator")}
+
+    def write_page(self, name: str, template: str, content: Mapping[str, Any]) -> None:
+        """Render a page and remember it under its name."""
+        page = Path(f"{name}.html")
+        root = "../" * (len(page.parts) - 1)
+        text = self.templates.get_template(f"{template}.html.j2").render({"root": root, **content})
+        (self.root / page).write_text(text, encoding="utf-8")
+        self.pages[name] = page
+
+
+def ground_of(work: Work, vintage: str, provinces: Iterable[str]) -> Ground:
+    """The base map of a set of provinces; projected once for all waves drawn on it."""
+    key = "-".join([vintage, *provinces])
+    if key not in work.grounds:
+        units = work.units[vintage]
+        base = maps.base_map(work.geometries[vintage], units, list(provinces))
+        names = dict(zip(units["district_id"], units["name"], strict=True))
+        work.grounds[key] = Ground(key, base, static_map.canvas(base, names))
+    return work.grounds[key]
+
+
+def draw(work: Work, path: str, drawing: Drawing, wave: Row, inputs: Mapping[str, Any]) -> None:
+    """Have the image files of a drawing written beside a page, with what they were made from."""
+    provenance = {
+        "title": drawing.facts["Title"],
+        "simulated": drawing.simulated,
+        "inputs": {"wave": wave["wave"], "wave_version": wave["wave_version"], **inputs},
+        "citation": wave["citation"],
+        "licence": wave["licence"],
+        "code_version": code_version(),
+        images.MADE_AT: work.made_at,
+    }
+    work.images.append(Image(path, drawing, provenance))
+
+
+def code_version() -> str:
+    try:
+        return importlib.metadata.version("perception")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def panels(made: Sequence[Embed]) -> dict[str, Any]:
+    """What a page in a folder of the site needs to offer embeds: their panels by kind, and the tag of the first."""
+    link = embeds.oembed_link(made[0], embeds.PREVIEW_ADDRESS) if made else ""
+    return {"panels": {embed.kind: embeds.panel(embed, "../") for embed in made}, "oembed_link": link}
+
+
+def write_embeds(work: Work, made: Sequence[Embed]) -> None:
+    for embed in made:
+        embeds.write_embed(embed, work.root, work.templates)
+    work.embeds += made
+
+
+def together(one: WaveWork) -> tuple[str, str, bool]:
+    return one.wave["instrument"], one.wave["round"], bool(one.wave["simulated"])
+
+
+def headlines(of: Subject) -> list[str]:
+    """The message of the ranking in each province."""
+    by_province: dict[str, list[Row]] = {}
+    for row in of.rankings.values():
+        by_province.setdefault(row["scope_id"], []).append(row)
+    names = dict(zip(of.districts["district_id"], of.districts["name"], strict=True))
+    provinces = dict(zip(of.districts["province_id"], of.districts["province"], strict=True))
+    return [words.ranking_headline(rows, names, provinces[key]) for key, rows in sorted(by_province.items())]
+
+
+def listed(of: Subject) -> dict[str, list[dict[str, str]]]:
+    """The low and the watched districts of an indicator, the worst first: id, name, rank set and estimate in words."""
+    names = dict(zip(of.districts["district_id"], of.districts["name"], strict=True))
+    found: dict[str, list[dict[str, str]]] = {"low": [], "watch": []}
+    ranked = [row for row in of.rankings.values() if row["band"] in found]
+    for row in sorted(ranked, key=lambda row: float(row["rank_expected"])):
+        rank = words.rank_words(int(row["rank_low"]), int(row["rank_high"]), int(row["districts"]))
+        key = row["district_id"]
+        said = {"rank": rank, "estimate": words.estimate_words(row, of.scale)}
+        found[row["band"]].append({"district_id": key, "name": names[key], **said})
+    return found
+
+
+def only(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
+    """The rows in which every named column has the wanted value."""
+    for column, value in wanted.items():
+        frame = frame.loc[frame[column] == value]
+    return frame
+
+
+def rows_by(frame: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], pd.DataFrame]:
+    return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(columns), sort=False)}

@@ -1,0 +1,303 @@
+"""The pages of a wave: overview, indicators, drivers, and how good its numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from perception.publish import (
+    driver_pages,
+    maps,
+    plotly_figures,
+    plotly_map,
+    rankings,
+    site_embeds,
+    static_figures,
+    static_map,
+    views,
+    words,
+)
+from perception.publish.downloads import write_downloads
+from perception.publish.drawing import Drawing
+from perception.publish.driver_pages import ModelPage
+from perception.publish.embeds import Embed
+from perception.publish.figures import Figure
+from perception.publish.maps import MapSpec, Row, records
+from perception.publish.rankings import Ranking
+from perception.publish.site_work import (
+    Ground,
+    WaveWork,
+    Work,
+    code_version,
+    draw,
+    ground_of,
+    headlines,
+    only,
+    panels,
+    write_embeds,
+)
+from perception.publish.views import Subject
+
+
+def wave_work(work: Work, wave: Row) -> WaveWork:
+    name, places = wave["wave"], work.units[wave["vintage"]]
+    indicators = records(only(work.tables["published_indicators"], wave=name))
+    labels = {row["indicator"]: row["label"] for row in indicators}
+    subjects = {}
+    for indicator in indicators:
+        rows = work.estimates.get((name, indicator["indicator"]))
+        average_only = not indicator["headline"] and str(indicator["sdg_16_6_2"]).endswith("/average")
+        if rows is None or average_only or not (rows["level"] == "district").any():
+            continue
+        ranks = work.ranks.get(indicator["indicator"], work.tables["district_rankings"].iloc[:0])
+        peers = _peers(work, wave, indicator)
+        own = only(ranks, wave=name)
+        subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, places)
+    trends = only(work.tables["published_trends"], wave=name, level="district", domain="all")
+    surveyed = {key for of in subjects.values() for level, key in of.estimates if level == "district"}
+    provinces = sorted(places.loc[places["district_id"].isin(surveyed), "province_id"].unique())
+    predecessor = maps.text(wave["predecessor"])
+    return WaveWork(
+        wave=wave,
+        subjects=subjects,
+        changes={(row["indicator"], row["unit_id"]): row for row in records(trends)},
+        shared_vintage=str(trends["vintage"].iloc[0]) if len(trends) else "",
+        since=work.titles.get(predecessor, predecessor),
+        ground=ground_of(work, wave["vintage"], provinces) if provinces else None,
+        models=driver_pages.model_pages(wave, work.tables, labels, places, work.titles),
+    )
+
+
+def _peers(work: Work, wave: Row, indicator: Row) -> pd.Series:
+    """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
+    same = [
+        one["wave"]
+        for one in work.waves
+        if (one["instrument"], one["simulated"]) == (wave["instrument"], wave["simulated"])
+    ]
+    frames = [rows for name in same if (rows := work.estimates.get((name, indicator["indicator"]))) is not None]
+    rows = pd.concat(frames)
+    return rows.loc[(rows["level"] == "district") & (rows["quality"] != "suppress"), "estimate"]
+
+
+def _about(one: WaveWork) -> dict[str, Any]:
+    """What every page of a wave says."""
+    wave = one.wave
+    return {"wave": wave, "dates": maps.dates(wave), "simulated": bool(wave["simulated"]), "models": one.models}
+
+
+def write_wave_pages(work: Work, one: WaveWork) -> None:
+    about = _about(one)
+    if one.models:
+        work.write_page(f"{one.name}/drivers", "drivers", about)
+    for model in one.models:
+        _driver_pages(work, model, about)
+    cards = []
+    for of in one.subjects.values():
+        if one.ground is None:
+            continue
+        spec, headline = _indicator_page(work, one, of, one.ground, about)
+        if of.indicator["headline"]:
+            cards.append({"spec": spec, "headline": headline})
+    services: dict[str, list[dict[str, Any]]] = {}
+    for name, of in one.subjects.items():
+        row = {"of": of, "page": name, "summary": views.province_summary(of), "bands": _band_counts(of)}
+        services.setdefault(maps.text(of.indicator["service_label"]) or "Other", []).append(row)
+    content = about | {"cards": cards, "ground": one.ground, "services": services}
+    work.write_page(f"{one.name}/index", "wave", content)
+    work.found.append((one.wave["title"], "Survey", f"{one.name}/index.html"))
+    work.write_page(f"{one.name}/quality", "wave_quality", about | {"results": _quality(work, one)})
+
+
+def _band_counts(of: Subject) -> dict[str, int]:
+    bands = [row["band"] for row in of.rankings.values()]
+    return {band: bands.count(band) for band in views.BANDS}
+
+
+def _quality(work: Work, one: WaveWork) -> list[dict[str, Any]]:
+    """By indicator: answers, those who do not know or refuse, and how many districts are published, and why not."""
+    held = only(work.tables["withheld"], wave=one.name, level="district", domain_kind="all", method="direct")
+    why = {str(name): records(rows) for name, rows in held.groupby("indicator")}
+    results = []
+    for name, of in one.subjects.items():
+        districts = [row for (level, _), row in of.estimates.items() if level == "district"]
+        qualities = [row["quality"] for row in districts]
+        whole = of.estimates.get(("all", "all"))
+        results.append(
+            {
+                "label": of.indicator["label"],
+                "page": name,
+                "n": "" if whole is None or pd.isna(whole["n"]) else f"{int(whole['n']):,}",
+                "dont_know": _percent(whole, "dont_know_share"),
+                "refused": _percent(whole, "refused_share"),
+                "counts": [qualities.count(quality) for quality in ("publish", "caution", "suppress")],
+                "why": "; ".join(f"{row['words']}: {row['withheld']}" for row in why.get(name, [])),
+            }
+        )
+    return results
+
+
+def _percent(row: Row | None, column: str) -> str:
+    return "" if row is None or pd.isna(row[column]) else f"{100 * row[column]:.1f}%"
+
+
+def _driver_pages(work: Work, model: ModelPage, about: Mapping[str, Any]) -> None:
+    """Write the page of a driver model, and the page of its weak districts where there are any."""
+    name = f"{about['wave']['wave']}/{model.page}"
+    charts = {part: _chart(work, figure, f"{name}-{part}", about["wave"]) for part, figure in model.drawings.items()}
+    work.write_page(name, "driver_model", {**about, "model": model, "charts": charts})
+    if model.districts:
+        charts = {
+            district.district_id: _chart(work, district.figure, f"{name}-in-{district.district_id}", about["wave"])
+            for district in model.districts
+        }
+        work.write_page(f"{name}-districts", "driver_districts", {**about, "model": model, "charts": charts})
+
+
+def _chart(work: Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
+    """Have the images of a figure written; what a page needs to show it."""
+    inputs = {"tables": list(driver_pages.TABLES_OF_DRIVERS), "figure": Path(name).name}
+    draw(work, name, static_figures.drawing(figure), wave, inputs)
+    return {"figure": figure, "content": plotly_figures.content(figure), "file": Path(name).name}
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What is shown of an indicator: its maps and where they are drawn, its rankings; alt texts and messages by kind."""
+
+    maps: Sequence[tuple[MapSpec, Ground]]
+    doubt: tuple[MapSpec, Ground]
+    tables: Sequence[Ranking]
+    alts: Mapping[str, str]
+    headlines: Mapping[str, str]
+    since: str
+
+    @property
+    def own_tables(self) -> list[Ranking]:
+        """The rankings of the wave's provinces."""
+        return [table for table in self.tables if table.own]
+
+
+def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictures:
+    estimates = views.estimate_map(of, ground.base)
+    drawn = [(estimates, ground), (views.band_map(of, ground.base), ground)]
+    changes = {district: row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]}
+    if any(maps.is_published(row) for row in changes.values()):
+        shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.units[one.shared_vintage]
+        drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
+    doubt = (views.uncertainty_map(of, ground.base), ground)
+    tables = _rankings(work, one, of)
+    headline = " ".join(headlines(of))
+    topic = views.topic(of, one.since)
+    changed = ""
+    if changes:
+        rows = list(changes.values())
+        changed = words.change_headline(rows, work.names, one.since, topic.place, of.scale, of.higher_is_better)
+    return _Pictures(
+        maps=drawn,
+        doubt=doubt,
+        tables=tables,
+        alts=_alts(of, topic, list(changes.values()), work.names, len(estimates.having("no_data"))),
+        headlines={
+            **dict.fromkeys(("map", "bands", "tiles", "ranking"), headline),
+            "change": changed,
+            "uncertainty": "",
+        },
+        since=one.since if changes else "",
+    )
+
+
+def _drawings(of: Subject, drawn: _Pictures) -> dict[str, Drawing]:
+    estimates, ground = drawn.maps[0]
+    return {
+        **{str(spec.kind): static_map.drawing(spec, there.canvas) for spec, there in [*drawn.maps, drawn.doubt]},
+        "tiles": static_map.tile_drawing(estimates, ground.canvas),
+        "ranking": rankings.drawing(of, drawn.own_tables, drawn.headlines["ranking"]),
+    }
+
+
+def _alts(
+    of: Subject, topic: words.Topic, changes: Sequence[Row], names: Mapping[str, str], without: int
+) -> dict[str, str]:
+    """What each picture of an indicator shows, for those who do not see it; `without` districts have no data."""
+    estimates = [row for (level, _), row in of.estimates.items() if level == "district"]
+    ranked = list(of.rankings.values())
+    rows: dict[words.Picture, Sequence[Row]] = {"estimate": estimates, "tiles": estimates, "uncertainty": estimates}
+    rows |= {"bands": ranked, "ranking": ranked, "change": changes}
+    alts = {str(kind): words.alt_text(kind, topic, shown, names, without) for kind, shown in rows.items()}
+    return {**alts, "map": alts["estimate"]}
+
+
+def _indicator_page(
+    work: Work, one: WaveWork, of: Subject, ground: Ground, about: Mapping[str, Any]
+) -> tuple[MapSpec, str]:
+    """Write the page of an indicator, and what can be taken from it where it is a headline; its map and headline."""
+    name, drawn = f"{one.name}/{of.indicator['indicator']}", _pictures(work, one, of, ground)
+    made = _indicator_embeds(work, one, of, drawn) if of.indicator["headline"] else []
+    estimates, headline = drawn.maps[0][0], drawn.headlines["map"]
+    content = {
+        "of": of,
+        "indicator": of.indicator,
+        "headline": headline,
+        "summary": views.province_summary(of),
+        "measure": views.measure(of),
+        "views": [
+            {"spec": spec, "ground": there, "figure": plotly_map.figure(spec, there.base)} for spec, there in drawn.maps
+        ],
+        "tiles": {"spec": estimates, "ground": ground},
+        "doubt": {"spec": drawn.doubt[0], "ground": ground},
+        "rankings": drawn.tables,
+        "alts": drawn.alts,
+        "since": drawn.since,
+        "change_headline": drawn.headlines["change"],
+        **panels(made),
+    }
+    work.write_page(name, "indicator", {**about, **content})
+    work.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
+    return estimates, headline
+
+
+def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) -> list[Embed]:
+    """Write the embeds and the data of an indicator, and have its images written."""
+    name, (tiles, ground) = f"{one.name}/{of.indicator['indicator']}", drawn.maps[0]
+    bodies, notes = {}, {}
+    for spec, there in [*drawn.maps, drawn.doubt]:
+        bodies[str(spec.kind)] = site_embeds.map_body(work.parts, spec, there.canvas, drawn.alts[spec.kind])
+        notes[str(spec.kind)] = (*spec.notes, spec.boundary)
+    bodies["tiles"] = site_embeds.map_body(work.parts, tiles, ground.canvas, drawn.alts["tiles"], tiles=True)
+    bodies["ranking"] = site_embeds.ranking_body(work.parts, of, drawn.own_tables, drawn.since)
+    notes |= {"tiles": tiles.notes, "ranking": (rankings.OVERLAP,)}
+    drawings = _drawings(of, drawn)
+    made = site_embeds.indicator_embeds(of, drawings, bodies, notes, drawn.alts, drawn.headlines)
+    write_embeds(work, made)
+    for kind, drawing in drawings.items():
+        inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
+        draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
+    areas = {
+        area: label
+        for level in ("division", "province")
+        for area, label in zip(work.places[f"{level}_id"], work.places[level], strict=True)
+    }
+    data = site_embeds.indicator_data(of, one.changes, work.names | areas, f"{name}.html", code_version())
+    write_downloads(data, work.root / name)
+    return made
+
+
+def _rankings(work: Work, one: WaveWork, of: Subject) -> list[Ranking]:
+    """The rankings of an indicator in a wave and in the waves that its round ranks it with."""
+    same = {name: one.wave[name] for name in ("instrument", "round", "simulated")}
+    waves = only(work.tables["published_waves"], **same)
+    ranks = work.ranks.get(of.indicator["indicator"])
+    if ranks is None:
+        return []
+    ranked = ranks[ranks["wave"].isin(waves["wave"])]
+    links = driver_pages.diagnosis_links(work.tables["published_diagnosis"], of.indicator["indicator"])
+    changes = {
+        (one.name, district): row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]
+    }
+    places = work.places[["district_id", "name", "province", "province_id"]]
+    return rankings.rankings(of, ranked, places, links, changes)
