@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perception.estimation.gaps import GAPS
-from perception.publish import maps, site, words
+from perception.publish import maps, views, words
 from perception.schemas import BANDS
 
 NAN = math.nan

@@ -28,11 +28,12 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
     An official boundary file under data/raw/boundaries takes the place of the built-in shapes.
     """
     gazetteer = load_gazetteer(project.reference)
-    vintages = tables["published_waves"]["vintage"].unique()
+    drawn = pd.concat([tables[name]["vintage"].dropna() for name in ("published_waves", "published_trends")])
+    vintages = sorted(drawn.unique())
     geometries = {vintage: district_geometry(gazetteer, vintage, project.boundaries) for vintage in vintages}
     units = {vintage: vintage_units(gazetteer, vintage) for vintage in vintages}
     pages = write_site(tables, geometries, units, project.site, made_at=made_at)
-    images = sorted(image for page in pages.values() if (image := page.with_suffix(".png")).exists())
+    images = sorted(project.site.glob("*/*-map.png"))
     unmatched = [line for geometry in geometries.values() for line in _unmatched(geometry)]
     return PublishedSite(pages, images, unmatched)
 

@@ -167,7 +167,7 @@ def _chart(work: Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What is shown of an indicator: its maps and where they are drawn, its rankings; alt texts and messages by kind."""
+    """What is shown of an indicator: maps and where they are drawn, rankings; alt texts and messages by kind."""
 
     maps: Sequence[tuple[MapSpec, Ground]]
     doubt: tuple[MapSpec, Ground]
@@ -197,16 +197,13 @@ def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictur
     if changes:
         rows = list(changes.values())
         changed = words.change_headline(rows, work.names, one.since, topic.place, of.scale, of.higher_is_better)
+    by_kind = dict.fromkeys(("map", "bands", "tiles", "ranking"), headline)
     return _Pictures(
         maps=drawn,
         doubt=doubt,
         tables=tables,
         alts=_alts(of, topic, list(changes.values()), work.names, len(estimates.having("no_data"))),
-        headlines={
-            **dict.fromkeys(("map", "bands", "tiles", "ranking"), headline),
-            "change": changed,
-            "uncertainty": "",
-        },
+        headlines=by_kind | {"change": changed, "uncertainty": ""},
         since=one.since if changes else "",
     )
 
