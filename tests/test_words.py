@@ -76,6 +76,7 @@ shares = st.one_of(edge, st.floats(0, 1))
 n_people = st.sampled_from([1, 2, 49, 1000, 12345])
 scales = st.sampled_from(SCALES)
 differences = st.one_of(st.sampled_from([0.0, 0.0004, -0.0004, 0.00051, -0.00051, 0.052, -1.0]), st.floats(-1, 1))
+half_widths = st.one_of(st.just(1.5), st.floats(0, 0.3))
 quality = st.sampled_from([PUBLISHED, {"quality": "caution", "reason": "small_sample"}, HELD])
 hostile = st.one_of(
     st.text('ab<>&"=\u202e\u202a\u2066\u2069\x00\x07\n\t  ‘é١()', min_size=1, max_size=30),
@@ -122,7 +123,7 @@ def trends(draw: st.DrawFn, gap: bool = False) -> maps.Row:
     """Any row, also one whose verdict its own numbers do not bear out."""
     before, after = draw(differences if gap else shares), draw(differences if gap else shares)
     change = after - before
-    ends = draw(st.sampled_from([around(change, draw(st.floats(0, 0.3))), (NAN, NAN)]))
+    ends = draw(st.sampled_from([around(change, draw(half_widths)), around(change, abs(change) / 2), (NAN, NAN)]))
     verdict = draw(st.sampled_from(["better", "worse", "cannot_tell", "not_comparable", None]))
     row = trend_row(change, *ends, verdict) | {"before": before, "after": after} | draw(quality)
     row |= {"domain": draw(st.sampled_from(["gap:sex", "gap:urban", "gap:wealth"])) if gap else "all"}
@@ -137,7 +138,7 @@ def trends(draw: st.DrawFn, gap: bool = False) -> maps.Row:
 @st.composite
 def gaps(draw: st.DrawFn) -> maps.Row:
     at = draw(differences)
-    ends = draw(st.sampled_from([around(at, draw(st.floats(0, 0.3))), (NAN, NAN)]))
+    ends = draw(st.sampled_from([around(at, draw(half_widths)), around(at, abs(at) / 2), (NAN, NAN)]))
     verdict = draw(st.sampled_from(["lower", "higher", "cannot_tell"]))
     row = gap_row(at, *ends, verdict, gap=draw(st.sampled_from(sorted(GAPS)))) | draw(quality)
     return row | ({"estimate": SECRET, "verdict": None} if row["quality"] == "suppress" else {})
@@ -170,7 +171,7 @@ def check_text(text: str, sentence: bool = True) -> None:
         assert text.endswith((".", "!", "?", "…"))
     for number, thing, plural in re.findall(r"(\d[\d,]*) (district|indicator|respondent)(s?)\b", text):
         assert (plural == "") == (of(number) == 1) or f"and {number} respondents" in text, thing
-    for number, verb in re.findall(r"(\d+) districts? (is|are)\b", text):
+    for number, verb in re.findall(r"(\d+) (?:districts?|more) (is|are)\b", text):
         assert (verb == "is") == (number == "1")
 
 
@@ -359,6 +360,11 @@ def test_rank_sets_in_words():
     assert words.rank_sentence(unranked("a"), "Tank", PLACE) == (
         "Tank is not ranked among the districts in Khyber Pakhtunkhwa (too uncertain)."
     )
+    modelled = unranked("a") | {"quality": "caution", "reason": "no_respondents", "estimate": 0.4, "n": 0}
+    assert words.rank_sentence(modelled, "Tank", PLACE) == (
+        "Tank is not ranked among the districts in Khyber Pakhtunkhwa (no answers there: estimated from districts like "
+        "it)."
+    )
 
 
 @given(ranking_rows())
@@ -441,6 +447,8 @@ def test_changes_in_words():
     assert words.change_sentence(trend_row(-0.0004, -0.0007, -0.0001, "worse"), "2021", SHARE, True) == (
         "The survey cannot tell whether the estimate changed since 2021: 0.0 points (95% interval −0.1 to 0.0)."
     )
+    for row in (trend_row(0.05, -0.01, 0.11, "better"), trend_row(0.05, 0.01, 0.09, "worse")):
+        assert words.change_sentence(row, "2021", SHARE, True).startswith("The survey cannot tell whether"), row
     new = trend_row(SECRET, SECRET, SECRET, "not_comparable", **HELD) | {"note": "Not asked in 2018"}
     assert words.change_sentence(new, "2018", SHARE, True) == (
         "The estimate cannot be compared with that of 2018: Not asked in 2018."
@@ -601,6 +609,8 @@ def test_gaps_in_words():
         "The survey cannot tell whether the estimate differs between the poorest fifth and the richest fifth: −6.5 "
         "points (the poorest fifth less the richest fifth; 95% interval −14.0 to 1.0; 1,597 and 1,645 respondents)."
     )
+    for row in (gap_row(0.05, -0.01, 0.11, "higher"), gap_row(0.05, 0.01, 0.09, "lower")):
+        assert words.gap_sentence(row, SHARE).startswith("The survey cannot tell whether"), row
     assert words.gap_sentence(gap_row(0.0, NAN, NAN, "cannot_tell"), SHARE) == (
         "The survey cannot tell whether the estimate differs between women and men: 0.0 points (women less men; 95% "
         "interval not available; 1,597 and 1,645 respondents)."
