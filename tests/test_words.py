@@ -171,7 +171,7 @@ def check_text(text: str, sentence: bool = True) -> None:
         assert text.endswith((".", "!", "?", "…"))
     for number, thing, plural in re.findall(r"(\d[\d,]*) (district|indicator|respondent)(s?)\b", text):
         assert (plural == "") == (of(number) == 1) or f"and {number} respondents" in text, thing
-    for number, verb in re.findall(r"(\d+) (?:districts?|more) (is|are)\b", text):
+    for number, verb in re.findall(r"(\d+)(?: of \d+)? (?:districts?|more)(?: in [\w ]+?)? (is|are)\b", text):
         assert (verb == "is") == (number == "1")
 
 
@@ -234,6 +234,10 @@ def test_estimates_in_words():
     assert words.estimate_words(estimate_row(12.34, 10.1, 14.5, 1), WAIT) == (
         "12.3 minutes (95% interval 10.1–14.5; 1 respondent)"
     )
+    ladder = maps.Scale("mean", "steps (0-10)", (5, 6, 7, 8), 1)
+    assert words.estimate_words(row | {"estimate": 4.61, "low": 4.32, "high": 4.9}, ladder) == (
+        "4.6 steps (95% interval 4.3–4.9; 812 respondents)"
+    )
     care = {"quality": "caution", "reason": "small_sample;rather_wide_interval"}
     assert words.estimate_words(row | care | {"n": 1234, "low": NAN, "high": NAN}, SHARE) == (
         "39.5% (95% interval not available; 1,234 respondents; use with caution: small sample, rather uncertain)"
@@ -276,13 +280,13 @@ MIDDLE = ("not_distinguishable",)
     [
         (
             ranked_as(*["low"] * 3, *["watch"] * 2, *MIDDLE * 26, "high"),
-            "3 of 32 districts in Khyber Pakhtunkhwa are among the worst-placed: Qa, Qb and Qc; 2 more are to watch: "
-            "Qd and Qe. 1 district is among the best-placed: d31. 26 districts are not distinguishable from the "
-            "middle.",
+            "3 of 32 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb and Qc; 2 more "
+            "are to watch: Qd and Qe. 1 district is very likely among the best-placed: d31. 26 districts are not "
+            "distinguishable from the middle.",
         ),
         (
             [*ranked_as("low", "watch", *MIDDLE), unranked("u0")],
-            "1 of 3 districts in Khyber Pakhtunkhwa is among the worst-placed: Qa; 1 more is to watch: Qb. "
+            "1 of 3 districts in Khyber Pakhtunkhwa is very likely among the worst-placed: Qa; 1 more is to watch: Qb. "
             "1 district is not distinguishable from the middle. 1 district is not ranked.",
         ),
         (
@@ -297,7 +301,7 @@ MIDDLE = ("not_distinguishable",)
         (
             ranked_as(*MIDDLE * 4, "high"),
             "The survey cannot tell which of the 5 districts in Khyber Pakhtunkhwa are among the worst-placed. "
-            "1 district is among the best-placed: Qe. 4 districts are not distinguishable from the middle.",
+            "1 district is very likely among the best-placed: Qe. 4 districts are not distinguishable from the middle.",
         ),
         (
             [*ranked_as(*MIDDLE), unranked("u0"), unranked("u1")],
@@ -306,8 +310,8 @@ MIDDLE = ("not_distinguishable",)
         ([unranked("u0")], "No district in Khyber Pakhtunkhwa is ranked. 1 district is not ranked."),
         (
             ranked_as(*["low"] * 9, *MIDDLE),
-            "9 of 10 districts in Khyber Pakhtunkhwa are among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf and 3 more. "
-            "1 district is not distinguishable from the middle.",
+            "9 of 10 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf and "
+            "3 more. 1 district is not distinguishable from the middle.",
         ),
     ],
 )
@@ -323,9 +327,12 @@ def test_a_ranking_headline_counts_and_names_the_bands(rows: list[maps.Row]):
     total = sum(map(len, bands.values()))
     counted = {}
     for band, pattern in (
-        ("low", r"(\d+) of (?P<all>\d+) districts? in [\w ]+ (?:is|are) among the worst-placed: (?P<names>[^.;]+)"),
+        (
+            "low",
+            r"(\d+) of (?P<all>\d+) districts? in [\w ]+ \w+ very likely among the worst-placed: (?P<names>[^.;]+)",
+        ),
         ("watch", r"(\d+) (?:more|of (?P<all>\d+) districts? in [\w ]+) (?:is|are) to watch: (?P<names>[^.;]+)"),
-        ("high", r"(\d+) districts? (?:is|are) among the best-placed: (?P<names>[^.;]+)"),
+        ("high", r"(\d+) districts? \w+ very likely among the best-placed: (?P<names>[^.;]+)"),
     ):
         if found := re.search(pattern, said):
             names, count = listed(found["names"])
@@ -648,9 +655,9 @@ def test_district_headlines():
     rows = [rank_row("x", (1, 4), band=band, indicator=name) for band, name in zip(bands, "abcde", strict=True)]
     rows.append(unranked("x") | {"indicator": "f"})
     assert words.district_headline(rows, LABELS, "Nowshera") == (
-        "Nowshera is among the worst-placed on 2 of 6 indicators: “Label a” and “Label b”; to watch on 1: “Label c”; "
-        "among the best-placed on 1: “Label d”. On 1 indicator it is not distinguishable from the middle. On 1 "
-        "indicator it is not ranked."
+        "Nowshera is very likely among the worst-placed on 2 of 6 indicators: “Label a” and “Label b”; to "
+        "watch on 1: “Label c”; very likely among the best-placed on 1: “Label d”. On 1 indicator it is not "
+        "distinguishable from the middle. On 1 indicator it is not ranked."
     )
     assert words.district_headline(rows[4:5], LABELS, "Nowshera") == (
         "The survey cannot tell Nowshera from the middle on the only indicator."
