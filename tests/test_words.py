@@ -310,8 +310,8 @@ MIDDLE = ("not_distinguishable",)
         ([unranked("u0")], "No district in Khyber Pakhtunkhwa is ranked. 1 district is not ranked."),
         (
             ranked_as(*["low"] * 9, *MIDDLE),
-            "9 of 10 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf and "
-            "3 more. 1 district is not distinguishable from the middle.",
+            "9 of 10 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf "
+            "and 3 more. 1 district is not distinguishable from the middle.",
         ),
     ],
 )
@@ -815,6 +815,29 @@ def test_alt_text_of_estimates_counts_and_finds_the_extremes(rows: list[maps.Row
             low, high = (told[values.index(end)] for end in (min(values), max(values)))
             overlap = shown(low["high"], scale) >= shown(high["low"], scale)
             assert ("do not overlap" not in said) == overlap
+
+
+@given(estimate_rows(), scales)
+def test_alt_text_of_uncertainty_finds_the_extremes(rows: list[maps.Row], scale: maps.Scale):
+    said = words.alt_text("uncertainty", topic(scale, "Label"), rows, NAMES)
+    check_text(said)
+    assert len(said) <= words.LONGEST_ALT
+    told = [row for row in rows if row["quality"] != "suppress"]
+    margins = {
+        NAMES[row["unit_id"]]: shown((row["high"] - row["low"]) / 2, scale)
+        for row in told
+        if not math.isnan(row["low"])
+    }
+    for pattern, count in (("Hatched, not published", len(rows) - len(told)), ("available", len(told) - len(margins))):
+        found = re.search(rf"{pattern}: (\d+) district", said)
+        assert (int(found[1]) if found else 0) == count
+    ends = re.search(rf"Least uncertain: ([\w ]+), ±({NUMBER}).*; most uncertain: ([\w ]+), ±({NUMBER})", said)
+    assert bool(ends) == (len(set(margins.values())) > 1)
+    if ends:
+        for who, value, extreme in ((ends[1], ends[2], min), (ends[3], ends[4], max)):
+            assert of(value) == extreme(margins.values())
+            names = [name for name, margin in margins.items() if margin == of(value)]
+            assert who == (names[0] if len(names) == 1 else f"{len(names)} districts")
 
 
 @given(ranking_rows())
