@@ -76,6 +76,7 @@ shares = st.one_of(edge, st.floats(0, 1))
 n_people = st.sampled_from([1, 2, 49, 1000, 12345])
 scales = st.sampled_from(SCALES)
 differences = st.one_of(st.sampled_from([0.0, 0.0004, -0.0004, 0.00051, -0.00051, 0.052, -1.0]), st.floats(-1, 1))
+half_widths = st.one_of(st.just(1.5), st.floats(0, 0.3))
 quality = st.sampled_from([PUBLISHED, {"quality": "caution", "reason": "small_sample"}, HELD])
 hostile = st.one_of(
     st.text('ab<>&"=\u202e\u202a\u2066\u2069\x00\x07\n\t  ‘é١()', min_size=1, max_size=30),
@@ -122,7 +123,7 @@ def trends(draw: st.DrawFn, gap: bool = False) -> maps.Row:
     """Any row, also one whose verdict its own numbers do not bear out."""
     before, after = draw(differences if gap else shares), draw(differences if gap else shares)
     change = after - before
-    ends = draw(st.sampled_from([around(change, draw(st.floats(0, 0.3))), (NAN, NAN)]))
+    ends = draw(st.sampled_from([around(change, draw(half_widths)), around(change, abs(change) / 2), (NAN, NAN)]))
     verdict = draw(st.sampled_from(["better", "worse", "cannot_tell", "not_comparable", None]))
     row = trend_row(change, *ends, verdict) | {"before": before, "after": after} | draw(quality)
     row |= {"domain": draw(st.sampled_from(["gap:sex", "gap:urban", "gap:wealth"])) if gap else "all"}
@@ -137,7 +138,7 @@ def trends(draw: st.DrawFn, gap: bool = False) -> maps.Row:
 @st.composite
 def gaps(draw: st.DrawFn) -> maps.Row:
     at = draw(differences)
-    ends = draw(st.sampled_from([around(at, draw(st.floats(0, 0.3))), (NAN, NAN)]))
+    ends = draw(st.sampled_from([around(at, draw(half_widths)), around(at, abs(at) / 2), (NAN, NAN)]))
     verdict = draw(st.sampled_from(["lower", "higher", "cannot_tell"]))
     row = gap_row(at, *ends, verdict, gap=draw(st.sampled_from(sorted(GAPS)))) | draw(quality)
     return row | ({"estimate": SECRET, "verdict": None} if row["quality"] == "suppress" else {})
@@ -170,7 +171,7 @@ def check_text(text: str, sentence: bool = True) -> None:
         assert text.endswith((".", "!", "?", "…"))
     for number, thing, plural in re.findall(r"(\d[\d,]*) (district|indicator|respondent)(s?)\b", text):
         assert (plural == "") == (of(number) == 1) or f"and {number} respondents" in text, thing
-    for number, verb in re.findall(r"(\d+) districts? (is|are)\b", text):
+    for number, verb in re.findall(r"(\d+)(?: of \d+)? (?:districts?|more)(?: in [\w ]+?)? (is|are)\b", text):
         assert (verb == "is") == (number == "1")
 
 
@@ -233,6 +234,10 @@ def test_estimates_in_words():
     assert words.estimate_words(estimate_row(12.34, 10.1, 14.5, 1), WAIT) == (
         "12.3 minutes (95% interval 10.1–14.5; 1 respondent)"
     )
+    ladder = maps.Scale("mean", "steps (0-10)", (5, 6, 7, 8), 1)
+    assert words.estimate_words(row | {"estimate": 4.61, "low": 4.32, "high": 4.9}, ladder) == (
+        "4.6 steps (95% interval 4.3–4.9; 812 respondents)"
+    )
     care = {"quality": "caution", "reason": "small_sample;rather_wide_interval"}
     assert words.estimate_words(row | care | {"n": 1234, "low": NAN, "high": NAN}, SHARE) == (
         "39.5% (95% interval not available; 1,234 respondents; use with caution: small sample, rather uncertain)"
@@ -275,13 +280,13 @@ MIDDLE = ("not_distinguishable",)
     [
         (
             ranked_as(*["low"] * 3, *["watch"] * 2, *MIDDLE * 26, "high"),
-            "3 of 32 districts in Khyber Pakhtunkhwa are among the worst-placed: Qa, Qb and Qc; 2 more are to watch: "
-            "Qd and Qe. 1 district is among the best-placed: d31. 26 districts are not distinguishable from the "
-            "middle.",
+            "3 of 32 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb and Qc; 2 more "
+            "are to watch: Qd and Qe. 1 district is very likely among the best-placed: d31. 26 districts are not "
+            "distinguishable from the middle.",
         ),
         (
             [*ranked_as("low", "watch", *MIDDLE), unranked("u0")],
-            "1 of 3 districts in Khyber Pakhtunkhwa is among the worst-placed: Qa; 1 more is to watch: Qb. "
+            "1 of 3 districts in Khyber Pakhtunkhwa is very likely among the worst-placed: Qa; 1 more is to watch: Qb. "
             "1 district is not distinguishable from the middle. 1 district is not ranked.",
         ),
         (
@@ -296,7 +301,7 @@ MIDDLE = ("not_distinguishable",)
         (
             ranked_as(*MIDDLE * 4, "high"),
             "The survey cannot tell which of the 5 districts in Khyber Pakhtunkhwa are among the worst-placed. "
-            "1 district is among the best-placed: Qe. 4 districts are not distinguishable from the middle.",
+            "1 district is very likely among the best-placed: Qe. 4 districts are not distinguishable from the middle.",
         ),
         (
             [*ranked_as(*MIDDLE), unranked("u0"), unranked("u1")],
@@ -305,8 +310,8 @@ MIDDLE = ("not_distinguishable",)
         ([unranked("u0")], "No district in Khyber Pakhtunkhwa is ranked. 1 district is not ranked."),
         (
             ranked_as(*["low"] * 9, *MIDDLE),
-            "9 of 10 districts in Khyber Pakhtunkhwa are among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf and 3 more. "
-            "1 district is not distinguishable from the middle.",
+            "9 of 10 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf "
+            "and 3 more. 1 district is not distinguishable from the middle.",
         ),
     ],
 )
@@ -322,9 +327,12 @@ def test_a_ranking_headline_counts_and_names_the_bands(rows: list[maps.Row]):
     total = sum(map(len, bands.values()))
     counted = {}
     for band, pattern in (
-        ("low", r"(\d+) of (?P<all>\d+) districts? in [\w ]+ (?:is|are) among the worst-placed: (?P<names>[^.;]+)"),
+        (
+            "low",
+            r"(\d+) of (?P<all>\d+) districts? in [\w ]+ \w+ very likely among the worst-placed: (?P<names>[^.;]+)",
+        ),
         ("watch", r"(\d+) (?:more|of (?P<all>\d+) districts? in [\w ]+) (?:is|are) to watch: (?P<names>[^.;]+)"),
-        ("high", r"(\d+) districts? (?:is|are) among the best-placed: (?P<names>[^.;]+)"),
+        ("high", r"(\d+) districts? \w+ very likely among the best-placed: (?P<names>[^.;]+)"),
     ):
         if found := re.search(pattern, said):
             names, count = listed(found["names"])
@@ -358,6 +366,11 @@ def test_rank_sets_in_words():
     )
     assert words.rank_sentence(unranked("a"), "Tank", PLACE) == (
         "Tank is not ranked among the districts in Khyber Pakhtunkhwa (too uncertain)."
+    )
+    modelled = unranked("a") | {"quality": "caution", "reason": "no_respondents", "estimate": 0.4, "n": 0}
+    assert words.rank_sentence(modelled, "Tank", PLACE) == (
+        "Tank is not ranked among the districts in Khyber Pakhtunkhwa (no answers there: estimated from districts like "
+        "it)."
     )
 
 
@@ -441,6 +454,8 @@ def test_changes_in_words():
     assert words.change_sentence(trend_row(-0.0004, -0.0007, -0.0001, "worse"), "2021", SHARE, True) == (
         "The survey cannot tell whether the estimate changed since 2021: 0.0 points (95% interval −0.1 to 0.0)."
     )
+    for row in (trend_row(0.05, -0.01, 0.11, "better"), trend_row(0.05, 0.01, 0.09, "worse")):
+        assert words.change_sentence(row, "2021", SHARE, True).startswith("The survey cannot tell whether"), row
     new = trend_row(SECRET, SECRET, SECRET, "not_comparable", **HELD) | {"note": "Not asked in 2018"}
     assert words.change_sentence(new, "2018", SHARE, True) == (
         "The estimate cannot be compared with that of 2018: Not asked in 2018."
@@ -601,6 +616,8 @@ def test_gaps_in_words():
         "The survey cannot tell whether the estimate differs between the poorest fifth and the richest fifth: −6.5 "
         "points (the poorest fifth less the richest fifth; 95% interval −14.0 to 1.0; 1,597 and 1,645 respondents)."
     )
+    for row in (gap_row(0.05, -0.01, 0.11, "higher"), gap_row(0.05, 0.01, 0.09, "lower")):
+        assert words.gap_sentence(row, SHARE).startswith("The survey cannot tell whether"), row
     assert words.gap_sentence(gap_row(0.0, NAN, NAN, "cannot_tell"), SHARE) == (
         "The survey cannot tell whether the estimate differs between women and men: 0.0 points (women less men; 95% "
         "interval not available; 1,597 and 1,645 respondents)."
@@ -638,9 +655,9 @@ def test_district_headlines():
     rows = [rank_row("x", (1, 4), band=band, indicator=name) for band, name in zip(bands, "abcde", strict=True)]
     rows.append(unranked("x") | {"indicator": "f"})
     assert words.district_headline(rows, LABELS, "Nowshera") == (
-        "Nowshera is among the worst-placed on 2 of 6 indicators: “Label a” and “Label b”; to watch on 1: “Label c”; "
-        "among the best-placed on 1: “Label d”. On 1 indicator it is not distinguishable from the middle. On 1 "
-        "indicator it is not ranked."
+        "Nowshera is very likely among the worst-placed on 2 of 6 indicators: “Label a” and “Label b”; to "
+        "watch on 1: “Label c”; very likely among the best-placed on 1: “Label d”. On 1 indicator it is not "
+        "distinguishable from the middle. On 1 indicator it is not ranked."
     )
     assert words.district_headline(rows[4:5], LABELS, "Nowshera") == (
         "The survey cannot tell Nowshera from the middle on the only indicator."
@@ -798,6 +815,29 @@ def test_alt_text_of_estimates_counts_and_finds_the_extremes(rows: list[maps.Row
             low, high = (told[values.index(end)] for end in (min(values), max(values)))
             overlap = shown(low["high"], scale) >= shown(high["low"], scale)
             assert ("do not overlap" not in said) == overlap
+
+
+@given(estimate_rows(), scales)
+def test_alt_text_of_uncertainty_finds_the_extremes(rows: list[maps.Row], scale: maps.Scale):
+    said = words.alt_text("uncertainty", topic(scale, "Label"), rows, NAMES)
+    check_text(said)
+    assert len(said) <= words.LONGEST_ALT
+    told = [row for row in rows if row["quality"] != "suppress"]
+    margins = {
+        NAMES[row["unit_id"]]: shown((row["high"] - row["low"]) / 2, scale)
+        for row in told
+        if not math.isnan(row["low"])
+    }
+    for pattern, count in (("Hatched, not published", len(rows) - len(told)), ("available", len(told) - len(margins))):
+        found = re.search(rf"{pattern}: (\d+) district", said)
+        assert (int(found[1]) if found else 0) == count
+    ends = re.search(rf"Least uncertain: ([\w ]+), ±({NUMBER}).*; most uncertain: ([\w ]+), ±({NUMBER})", said)
+    assert bool(ends) == (len(set(margins.values())) > 1)
+    if ends:
+        for who, value, extreme in ((ends[1], ends[2], min), (ends[3], ends[4], max)):
+            assert of(value) == extreme(margins.values())
+            names = [name for name, margin in margins.items() if margin == of(value)]
+            assert who == (names[0] if len(names) == 1 else f"{len(names)} districts")
 
 
 @given(ranking_rows())

@@ -114,7 +114,7 @@ def ranking_headline(rankings: Sequence[Row], names: Mapping[str, str], place: s
         (name,) = _names(ranked, "district_id", names)
         said.append(f"Only {name} is ranked in {where}: there is nothing to compare it with")
     elif low:
-        said.append(f"{len(low)} of {all_of} in {where} {_are(low)} among the worst-placed: {_listed(low)}")
+        said.append(f"{len(low)} of {all_of} in {where} {_are(low)} very likely among the worst-placed: {_listed(low)}")
         said[0] += f"; {len(watch)} more {_are(watch)} to watch: {_listed(watch)}" if watch else ""
     elif watch:
         said.append(
@@ -126,7 +126,9 @@ def ranking_headline(rankings: Sequence[Row], names: Mapping[str, str], place: s
     else:
         said.append(f"The survey cannot tell which of the {all_of} in {where} are among the worst-placed")
     if high and total > 1:
-        said.append(f"{_counted(len(high), 'district')} {_are(high)} among the best-placed: {_listed(high)}")
+        said.append(
+            f"{_counted(len(high), 'district')} {_are(high)} very likely among the best-placed: {_listed(high)}"
+        )
     if 0 < len(middle) < total:
         said.append(f"{_counted(len(middle), 'district')} {_are(middle)} not distinguishable from the middle")
     if unranked := len(rankings) - total:
@@ -286,9 +288,9 @@ def district_headline(rankings: Sequence[Row], labels: Mapping[str, str], name: 
     told = [
         (words, by_band[band])
         for band, words in (
-            ("low", "among the worst-placed"),
+            ("low", "very likely among the worst-placed"),
             ("watch", "to watch"),
-            ("high", "among the best-placed"),
+            ("high", "very likely among the best-placed"),
         )
         if by_band[band]
     ]
@@ -578,7 +580,8 @@ def _sentences(said: Iterable[str]) -> str:
 
 
 def _unit(scale: Scale) -> str:
-    unit = "points" if scale.kind == "share" else plain(scale.unit)
+    """What follows a number: `points` (of difference) for a share; a unit without what it adds in parentheses."""
+    unit = "points" if scale.kind == "share" else plain(scale.unit.split("(")[0])
     return f" {unit}" if unit else ""
 
 
