@@ -32,7 +32,7 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, lis
                 told.setdefault(district.district_id, []).append((district.figure.reading, place))
         subjects = list(one.subjects.values())
         surveyed = {key for of in subjects for level, key in of.estimates if level == "district"}
-        for unit in records(work.units[one.wave["vintage"]]):
+        for unit in work.districts(one.wave["vintage"]):
             key, instrument = unit["district_id"], one.wave["instrument"]
             if key not in surveyed or (key, instrument) in seen:
                 continue

@@ -73,6 +73,7 @@ class Work:
     made_at: str
     templates: Environment
     grounds: dict[str, Ground] = field(default_factory=dict)
+    by_name: dict[str, list[Row]] = field(default_factory=dict)
     pages: dict[str, Path] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
     embeds: list[Embed] = field(default_factory=list)
@@ -89,6 +90,12 @@ class Work:
     def titles(self) -> dict[str, str]:
         """The title of each wave."""
         return {wave["wave"]: wave["title"] for wave in self.waves}
+
+    def districts(self, vintage: str) -> list[Row]:
+        """The districts of a vintage by province and name."""
+        if vintage not in self.by_name:
+            self.by_name[vintage] = records(self.units[vintage].sort_values(["province", "name"]))
+        return self.by_name[vintage]
 
     @cached_property
     def places(self) -> pd.DataFrame:
@@ -182,14 +189,14 @@ def headlines(of: Subject) -> list[str]:
     by_province: dict[str, list[Row]] = {}
     for row in of.rankings.values():
         by_province.setdefault(row["scope_id"], []).append(row)
-    names = dict(zip(of.districts["district_id"], of.districts["name"], strict=True))
-    provinces = dict(zip(of.districts["province_id"], of.districts["province"], strict=True))
+    names = {row["district_id"]: row["name"] for row in of.districts}
+    provinces = {row["province_id"]: row["province"] for row in of.districts}
     return [words.ranking_headline(rows, names, provinces[key]) for key, rows in sorted(by_province.items())]
 
 
 def listed(of: Subject) -> dict[str, list[dict[str, str]]]:
     """The low and the watched districts of an indicator, the worst first: id, name, rank set and estimate in words."""
-    names = dict(zip(of.districts["district_id"], of.districts["name"], strict=True))
+    names = {row["district_id"]: row["name"] for row in of.districts}
     found: dict[str, list[dict[str, str]]] = {"low": [], "watch": []}
     ranked = [row for row in of.rankings.values() if row["band"] in found]
     for row in sorted(ranked, key=lambda row: float(row["rank_expected"])):

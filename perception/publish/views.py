@@ -11,7 +11,7 @@ import pandas as pd
 
 from perception.publish import maps
 from perception.publish.maps import INTERVAL, BaseMap, Kind, MapClass, MapSpec, Place, Row, Scale, is_published, records
-from perception.publish.words import Topic, change_verdict, rank_words
+from perception.publish.words import Topic, change_verdict, rank_words, typical_margin
 
 BANDS = {
     "low": ("Low", "among the worst-placed 15% (at most ten districts) with a probability of 80% or more"),
@@ -41,7 +41,7 @@ class Subject:
 
     `wave` and `indicator` are rows of published_waves and published_indicators; `estimates` has, by level and unit, the
     rows of published_estimates that are shown (domain `all`); `rankings` by district its row of district_rankings in
-    its province; `districts` (`geography.vintage_units`) the districts of the wave's vintage.
+    its province; `districts` the rows of `geography.vintage_units` of the wave's vintage, by province and name.
     """
 
     wave: Row
@@ -49,7 +49,7 @@ class Subject:
     scale: Scale
     estimates: Mapping[tuple[str, str], Row]
     rankings: Mapping[str, Row]
-    districts: pd.DataFrame
+    districts: Sequence[Row]
 
     @property
     def higher_is_better(self) -> bool:
@@ -77,7 +77,7 @@ def subject(
     estimates: pd.DataFrame,
     rankings: pd.DataFrame,
     peers: pd.Series,
-    districts: pd.DataFrame,
+    districts: Sequence[Row],
 ) -> Subject:
     """An indicator of a wave; `estimates` and `rankings` are its rows, `peers` as for `maps.scale`."""
     return Subject(
@@ -181,7 +181,7 @@ def uncertainty_map(of: Subject, base: BaseMap) -> MapSpec:
     )
 
 
-def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMap, units: pd.DataFrame) -> MapSpec:
+def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMap, units: Sequence[Row]) -> MapSpec:
     """The map of the change since an earlier wave, called `since`, on the districts `units` that both waves share.
 
     `changes` has by district of `units` its row of published_trends (domain `all`).
@@ -224,7 +224,7 @@ def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMa
 
 def topic(of: Subject, since: str) -> Topic:
     """What sentences on the indicator are about."""
-    there = {row["province_id"]: row["province"] for row in records(of.districts) if of.district(row["district_id"])}
+    there = {row["province_id"]: row["province"] for row in of.districts if of.district(row["district_id"])}
     place = " and ".join(there[key] for key in sorted(there))
     return Topic(str(of.indicator["label"]), place, of.scale, of.higher_is_better, of.simulated, since)
 
@@ -285,7 +285,7 @@ def _spec(
 
 def province_summary(of: Subject) -> str:
     """The estimates of the provinces, with their intervals."""
-    names = dict(zip(of.districts["province_id"], of.districts["province"], strict=True))
+    names = {row["province_id"]: row["province"] for row in of.districts}
     unit = f" {of.scale.unit}" if of.scale.unit else ""
     return " · ".join(
         f"{names[key]}: {of.scale.value(row['estimate'])}{unit} "
@@ -329,10 +329,10 @@ def _places(of: Subject, base: BaseMap, show: Callable[[Row, Row], Place]) -> tu
     return _on(base, of.districts, place)
 
 
-def _on(base: BaseMap, units: pd.DataFrame, place: Callable[[Row], Place]) -> tuple[Place, ...]:
-    """A place for every district of the provinces drawn, by province and name."""
-    there = units[units["province_id"].isin(base.provinces)].sort_values(["province", "name"])
-    return tuple(replace(place(unit), drawn=unit["district_id"] in base.points) for unit in records(there))
+def _on(base: BaseMap, units: Sequence[Row], place: Callable[[Row], Place]) -> tuple[Place, ...]:
+    """A place for every district of the provinces drawn."""
+    there = [unit for unit in units if unit["province_id"] in base.provinces]
+    return tuple(replace(place(unit), drawn=unit["district_id"] in base.points) for unit in there)
 
 
 def _known(unit: Row, row: Row, number: int, value: str, details: Iterable[str]) -> Place:
@@ -359,11 +359,9 @@ def _shown_rows(of: Subject, places: Iterable[Place]) -> list[Row]:
 
 
 def _doubt_notes(of: Subject, rows: Sequence[Row]) -> list[str]:
-    widths = pd.Series([(row["high"] - row["low"]) / 2 for row in rows], dtype=float).dropna()
-    if widths.empty:
-        return []
-    margin = of.scale.number(float(widths.median())) + (" points" if of.scale.kind == "share" else "")
-    return [f"A typical district estimate is uncertain by ±{margin} ({INTERVAL}); neighbouring classes may not differ."]
+    margin = typical_margin(rows, of.scale)
+    said = f"A typical district estimate is uncertain by {margin} ({INTERVAL}); neighbouring classes may not differ."
+    return [said] if margin else []
 
 
 def _method_notes(rows: Sequence[Row]) -> list[str]:

@@ -45,6 +45,7 @@ from perception.publish.views import Subject
 
 def wave_work(work: Work, wave: Row) -> WaveWork:
     name, places = wave["wave"], work.units[wave["vintage"]]
+    districts = work.districts(wave["vintage"])
     indicators = records(only(work.tables["published_indicators"], wave=name))
     labels = {row["indicator"]: row["label"] for row in indicators}
     subjects = {}
@@ -56,7 +57,7 @@ def wave_work(work: Work, wave: Row) -> WaveWork:
         ranks = work.ranks.get(indicator["indicator"], work.tables["district_rankings"].iloc[:0])
         peers = _peers(work, wave, indicator)
         own = only(ranks, wave=name)
-        subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, places)
+        subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, districts)
     trends = only(work.tables["published_trends"], wave=name, level="district", domain="all")
     surveyed = {key for of in subjects.values() for level, key in of.estimates if level == "district"}
     provinces = sorted(places.loc[places["district_id"].isin(surveyed), "province_id"].unique())
@@ -187,7 +188,7 @@ def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictur
     drawn = [(estimates, ground), (views.band_map(of, ground.base), ground)]
     changes = {district: row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]}
     if any(maps.is_published(row) for row in changes.values()):
-        shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.units[one.shared_vintage]
+        shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
         drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
     doubt = (views.uncertainty_map(of, ground.base), ground)
     tables = _rankings(work, one, of)
