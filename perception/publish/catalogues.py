@@ -53,7 +53,6 @@ def messages() -> Catalog:
     for phrase in PHRASES:
         if phrase not in wanted:
             wanted.add(phrase)
-        wanted[phrase].flags -= {"python-format"}
     return wanted
 
 
@@ -61,7 +60,9 @@ def update(file: Path) -> None:
     """Bring a catalogue up to date with `messages`."""
     draft = is_draft(file)
     catalogue = read_catalogue(file)
-    catalogue.update(messages(), no_fuzzy_matching=True)
+    catalogue.update(messages(), no_fuzzy_matching=True, update_creation_date=False)
+    for phrase in PHRASES:
+        catalogue[phrase].flags.discard("python-format")  # a percent sign in them is one
     with file.open("wb") as opened:
         write_po(opened, catalogue, width=110, include_lineno=False, ignore_obsolete=True)
     if draft:
