@@ -23,7 +23,7 @@ from perception.estimation.totals import indicator_quantity, totals
 from perception.geography import Gazetteer, load_gazetteer
 from perception.intake.describe import indicator_facts, wave_facts
 from perception.intake.harmonise import declaration_problems, responses, sampled_psus
-from perception.intake.instrument import Indicator, Instrument, load_instrument
+from perception.intake.instrument import Indicator, Instrument, Service, load_instrument
 from perception.intake.raw import raw_responses
 from perception.intake.readers import code_key, code_keys, read_table
 from perception.intake.wave_file import (
@@ -62,6 +62,8 @@ INSTRUMENT: dict[str, Any] = {
         "mean_step": {"label": "Mean step", "question": "step", "population": "adults"},
     },
 }
+
+SERVICE = {"label": {"en": "The clinic", "ur": "کلینک"}, "indicators": ["user", "satisfied"]}
 
 WAVE: dict[str, Any] = {
     "id": "tiny-2021",
@@ -700,6 +702,9 @@ MODEL = {"label": "m", "outcome": "satisfied", "drivers": [{"variable": "used"}]
         ({"indicators__mean_step__positive": ["high"]}, "indicator mean_step: step has no answers ['high']"),
         ({"indicators__satisfied__universe__answers": ["always"]}, "indicator satisfied: used has no answers"),
         ({"indicators__satisfied__minimum_level": "tehsil"}, "indicators.satisfied.minimum_level"),
+        ({"services": {"clinic": SERVICE | {"indicators": ["joy"]}}}, "service clinic: joy is not an indicator or index"),
+        ({"services": {"clinic": SERVICE | {"indicators": []}}}, "services.clinic.indicators"),
+        ({"services": {"clinic": SERVICE, "use": SERVICE}}, "service use: user stands 2 times under `services`"),
         ({"driver_models": {"m": {**MODEL, "outcome": "joy"}}}, "outcome joy is not an indicator"),
         ({"driver_models": {"m": {**MODEL, "outcome": "mean_step"}}}, "outcome mean_step is not a share"),
         ({"driver_models": {"m": {**MODEL, "drivers": []}}}, "driver_models.m.drivers"),
@@ -873,6 +878,11 @@ def test_facts_of_wave_and_indicators(tmp_path: Path, instrument: Instrument, ga
     assert indicators["kind"].to_dict() == {"satisfied": "share", "user": "share", "mean_step": "mean"}
     assert indicators.loc["satisfied", "positive"] == "Good, Fair"
     assert indicators.loc["mean_step", "unit"] == "steps"
+    assert indicators["service"].isna().all()
+    grouped = instrument.model_copy(update={"services": {"clinic": Service.model_validate(SERVICE)}})
+    services = indicator_facts(tidy, wave, grouped).set_index("indicator")
+    assert services["service"].dropna().to_dict() == {"satisfied": "clinic", "user": "clinic"}
+    assert services["service_label"].dropna().unique().tolist() == ["The clinic"]
     without = indicator_facts(tidy.drop(columns="used"), wave, instrument)
     assert without["indicator"].tolist() == ["mean_step"]  # the universe of `satisfied` needs `used`
 
