@@ -32,7 +32,7 @@ function prepareSearch() {
     const words = fold(input.value).split(/\s+/).filter(Boolean);
     if (!words.length) return close();
     const found = entries.filter((entry) => words.every((word) => entry.key.includes(word)));
-    const rank = (entry) => (entry.name.startsWith(words[0]) ? 0 : entry.name.includes(words[0]) ? 1 : 2);
+    const rank = (entry) => (entry.name === words.join(" ") ? -1 : entry.name.startsWith(words[0]) ? 0 : entry.name.includes(words[0]) ? 1 : 2);
     found.sort((a, b) => rank(a) - rank(b));
     list.replaceChildren(...found.slice(0, 12).map((entry, number) => {
       const item = document.createElement("li"), link = document.createElement("a"), kind = document.createElement("small");
