@@ -38,7 +38,7 @@ function prepareSearch() {
     const words = fold(input.value).split(/\s+/).filter(Boolean);
     if (!words.length) return close();
     const found = entries.filter((entry) => words.every((word) => entry.key.includes(word)));
-    const best = (name) => (name.startsWith(words[0]) ? 0 : name.includes(words[0]) ? 1 : 2);
+    const best = (name) => (name === words.join(" ") ? -1 : name.startsWith(words[0]) ? 0 : name.includes(words[0]) ? 1 : 2);
     const rank = (entry) => Math.min(...entry.names.map(best));
     found.sort((a, b) => rank(a) - rank(b));
     list.replaceChildren(...found.slice(0, 12).map((entry, number) => {
