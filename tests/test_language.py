@@ -1,4 +1,4 @@
-"""The site in Urdu: a whole catalogue, a page for every English one with the same numbers, and nothing that breaks out."""
+"""The site in Urdu: a whole catalogue, a page for every English one with the same numbers, and nothing breaks out."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_texts_that_code_writes_are_still_written_there():
     sources += (PACKAGE / "templates").glob("*.j2")
     written = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     made_of_parts = {"Half the width of the 95% interval, points": "Half the width of the {INTERVAL},{measured"}
-    made_of_parts |= {"No person ever gave these answers. Do not cite as a finding.": "no person ever gave these answers"}
+    made_of_parts |= {
+        "No person ever gave these answers. Do not cite as a finding.": "no person ever gave these answers"
+    }
     assert not [text for text in catalogues.WORDINGS if made_of_parts.get(text, text) not in written]
 
 
@@ -179,7 +181,8 @@ def test_nothing_hostile_escapes_through_a_translation(folder, pages):
 def test_english_on_urdu_pages_is_marked(pages):
     for name in ("kp-2021/satisfied.html", "districts/kp-swat.html", "kp-2021/drivers-care.html", "index.html"):
         _, page = pages[name]
-        body = re.sub(r"<(script|style|svg|textarea)\b.*?</\1>", "", page.partition("<main id=\"main\">")[2], flags=re.S)
+        main = page.partition('<main id="main">')[2]
+        body = re.sub(r"<(script|style|svg|textarea)\b.*?</\1>", "", main, flags=re.S)
         marked = re.compile(r'<(\w+)[^>]* lang="en"[^>]*>(?:(?!</?\1\b).)*</\1>', flags=re.S)
         rest = re.sub(r"<[^>]*>", " ", marked.sub(" ", body))
         english = set(re.findall(r"[A-Za-z]{3,}", unescape(rest)))
@@ -282,7 +285,9 @@ def test_tables_carry_the_urdu_texts_of_waves_and_questionnaires(tmp_path):
     )
     instrument += "services:\n  care:\n    label: {en: Care, ur: علاج}\n    indicators: [satisfied]\n"
     (tmp_path / "small.yml").write_text(instrument, encoding="utf-8")
-    wave = SMALL_WAVE.replace("title: Small survey (simulated)", "title: {en: Small survey (simulated), ur: چھوٹا سروے}")
+    wave = SMALL_WAVE.replace(
+        "title: Small survey (simulated)", "title: {en: Small survey (simulated), ur: چھوٹا سروے}"
+    )
     loaded = load_wave(write_small_wave(tmp_path / "small-2021", wave=wave))
     answers = small_answers().rename(columns={"q1": "service", "q2": "heard", "district": "district_id"})
     facts = indicator_facts(answers, loaded, load_instrument(tmp_path / "small.yml")).set_index("indicator")

@@ -86,9 +86,9 @@ class Words:
         return Markup('<span lang="en" dir="ltr">{}</span>').format(english)
 
     def _translated(self, english: str) -> str | None:
-        """The translation of a text, or of all parts of what is made like `Not published: too uncertain, small sample`."""
-        if english in self.texts:
-            return self.texts[english]
+        """The translation of a text, or of the parts of one such as `Not published: too uncertain, small sample`."""
+        if found := self.texts.get(english):
+            return found
         lead, colon, rest = english.partition(": ")
         parts = [self.texts.get(part, "") for part in (lead, *rest.split(", "))]
         return f"{parts[0]}: {'، '.join(parts[1:])}" if colon and all(parts) else None
@@ -106,7 +106,7 @@ def read_catalogue(file: Path) -> Catalog:
 
 
 def is_draft(file: Path) -> bool:
-    """Whether the header of a catalogue says that nobody has reviewed it; Babel keeps no header that it does not know."""
+    """Whether the header of a catalogue says that nobody has reviewed it (Babel drops headers it does not know)."""
     return bool(_DRAFT.search(file.read_text(encoding="utf-8")))
 
 
@@ -125,7 +125,7 @@ def words_of(language: Language) -> Words:
     texts = {
         message.id: message.string
         for message in catalogue
-        if message.id and isinstance(message.id, str) and isinstance(message.string, str) and message.string
+        if isinstance(message.id, str) and isinstance(message.string, str) and message.id and not message.fuzzy
     }
     return Words(language, translations, texts, is_draft(language.catalogue))
 
@@ -142,6 +142,7 @@ def labels_in(language: Language, tables: Mapping[str, pd.DataFrame]) -> dict[st
     for table, columns in _LABELS.items():
         for row in sorted(records(tables[table]), key=lambda row: str(order.get(row["wave"], ""))):
             for column in columns:
-                if (english := text(row[column])) and (other := text(row[f"{column}_{language.code}"])):
-                    found[english] = other
+                english, translated = text(row[column]), text(row[f"{column}_{language.code}"])
+                if english and translated:
+                    found[english] = translated
     return found

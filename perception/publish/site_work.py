@@ -65,7 +65,7 @@ class WaveWork:
 
 @dataclass
 class Work:
-    """What building needs everywhere: the sources, the folder, the templates by language, and what is made once and used again."""
+    """What building needs everywhere: sources, folder, templates by language, and what is made once and used again."""
 
     tables: Mapping[str, pd.DataFrame]
     geometries: Mapping[str, Geometry]
