@@ -44,7 +44,8 @@ def write_images(images: Iterable[Image], root: Path, before: Path) -> None:
         document = drawing.svg(image.drawing)
         _beside(root, image.path, ".svg").write_text(document, encoding="utf-8")
         _write_provenance(image, root, before)
-        seal = hashlib.sha256(f"{_renderer()}\n{document}".encode()).hexdigest()
+        sealed = "\n".join([_renderer(), document, json.dumps(dict(image.drawing.facts))])
+        seal = hashlib.sha256(sealed.encode()).hexdigest()
         if not _taken_over(image.path, seal, root, before):
             facts = {**image.drawing.facts, FINGERPRINT: seal}
             wanted.append((replace(image.drawing, facts=facts), _beside(root, image.path, "")))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from perception.errors import InputError, Problem
 from perception.publish import driver_pages, embeds, images, maps, plotly_map, views
+from perception.publish.downloads import clean_text
 from perception.publish.language import LANGUAGES, labels_in
 from perception.publish.page_templates import page_environment, style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
@@ -48,6 +49,9 @@ OTHER_FOLDERS = (
 )
 """Folders of the site beside those of the waves; each language has its own of all of these but assets."""
 
+LONGEST_TEXT = 700
+"""Letters of a text of a wave or a questionnaire that are shown; the public tables have all of it."""
+
 
 def write_site(
     tables: Mapping[str, pd.DataFrame],
@@ -68,7 +72,9 @@ def write_site(
     waves whose id is the name of another folder of the site.
     """
     _check(tables, geometries, units)
-    tables = {**tables, "published_estimates": maps.shown_estimates(tables["published_estimates"])}
+    tables = {name: _shown_texts(frame) for name, frame in tables.items()}
+    tables["published_estimates"] = maps.shown_estimates(tables["published_estimates"])
+    units = {vintage: _shown_texts(frame) for vintage, frame in units.items()}
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         os.replace(old, folder)  # an earlier run died between the two renames below
@@ -90,6 +96,24 @@ def write_site(
         raise
     shutil.rmtree(old, ignore_errors=True)
     return {name: folder / page for name, page in work.pages.items()}
+
+
+def _shown_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its texts in one line, without what turns the text around them, none longer than `LONGEST_TEXT`.
+
+    Titles, labels and citations stand dozens of times on a page, so that a boundless one would make pages boundless.
+    """
+    for column in frame.select_dtypes(["object", "str"]):
+        texts = [value for value in frame[column].dropna().unique() if isinstance(value, str)]
+        changed = {value: shown for value in texts if (shown := _shown_text(value)) != value}
+        if changed:
+            frame = frame.assign(**{column: frame[column].replace(changed)})
+    return frame
+
+
+def _shown_text(text: str) -> str:
+    clean = clean_text(text)
+    return clean if len(clean) <= LONGEST_TEXT else f"{clean[: LONGEST_TEXT - 1]}…"
 
 
 def _check(

@@ -1,0 +1,132 @@
+"""Image files: taken over where they are the same, drawn anew where not, and a failure is never passed over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image as Picture
+
+from perception.publish import drawing, images
+from perception.publish.drawing import Drawing, Group, Text
+from perception.publish.images import Image, write_images
+
+FILES = ("map.svg", "map.png", "map@2x.png", "map.json")
+
+
+def image(text: str = "Swat", path: str = "wave/map", made_at: str = "2026-01-01", **provenance: object) -> Image:
+    """A small drawing with one word on it."""
+    made = Drawing(
+        height=60,
+        groups=(Group(0, 0, (Text(40, 40, text),)),),
+        description=text,
+        facts={"Title": f"Map of {text}", "Description": text, "Source": "Somebody"},
+        simulated=False,
+        middle=(420, 30),
+    )
+    return Image(path, made, {"title": text, **provenance, "made_at": made_at})
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of the drawings that PNG files are drawn of, in order."""
+    found: list[str] = []
+    pngs = drawing.pngs
+
+    def counted(made: Drawing) -> tuple[bytes, bytes]:
+        found.append(made.facts["Title"])
+        return pngs(made)
+
+    monkeypatch.setattr(drawing, "pngs", counted)
+    return found
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return site(tmp_path / "old", image())
+
+
+def site(root: Path, *all_of: Image, before: Path | None = None) -> Path:
+    """A folder with the files of images."""
+    (root / "wave").mkdir(parents=True)
+    write_images(all_of, root, before or root.with_name("none"))
+    return root
+
+
+def test_the_same_image_is_taken_over_and_not_drawn_again(old, tmp_path, drawn):
+    new = site(tmp_path / "new", image(), before=old)
+    assert drawn == []
+    assert [(new / "wave" / name).read_bytes() for name in FILES] == [
+        (old / "wave" / name).read_bytes() for name in FILES
+    ]
+
+
+@pytest.mark.parametrize("another", [image("Dir"), replace(image(), drawing=replace(image().drawing, height=61))])
+def test_a_changed_image_is_drawn_anew(old, tmp_path, drawn, another):
+    new = site(tmp_path / "new", another, before=old)
+    assert drawn == [another.drawing.facts["Title"]]
+    with Picture.open(new / "wave" / "map@2x.png") as picture:
+        assert picture.text["Title"] == another.drawing.facts["Title"]
+        assert picture.size == (1680, 2 * another.drawing.height)
+
+
+def test_a_source_that_changed_is_drawn_anew_although_it_looks_the_same(old, tmp_path, drawn):
+    """The files hold the source too, and nobody may cite the old one."""
+    facts = {**image().drawing.facts, "Source": "Somebody else"}
+    new = site(tmp_path / "new", replace(image(), drawing=replace(image().drawing, facts=facts)), before=old)
+    with Picture.open(new / "wave" / "map.png") as picture:
+        assert picture.text["Source"] == "Somebody else"
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "another"])
+def test_an_old_file_that_is_not_what_was_drawn_is_not_taken_over(old, tmp_path, drawn, damage):
+    file = old / "wave" / "map@2x.png"
+    if damage == "gone":
+        file.unlink()
+    else:
+        other = site(tmp_path / "other", image("Dir")) / "wave" / "map@2x.png"
+        file.write_bytes(b"" if damage == "empty" else other.read_bytes())
+    drawn.clear()
+    new = site(tmp_path / "new", image(), before=old)
+    assert drawn == ["Map of Swat"]
+    with Picture.open(new / "wave" / "map@2x.png") as picture:
+        assert picture.text["Title"] == "Map of Swat"
+
+
+def test_another_renderer_draws_all_anew(old, tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(images, "_renderer", lambda: "matplotlib of tomorrow")
+    site(tmp_path / "new", image(), before=old)
+    assert drawn == ["Map of Swat"]
+
+
+def test_the_time_of_making_stays_while_nothing_else_changes(old, tmp_path):
+    def made_at(root: Path) -> str:
+        return str(json.loads((root / "wave" / "map.json").read_text(encoding="utf-8"))["made_at"])
+
+    assert made_at(old) == "2026-01-01"
+    assert made_at(site(tmp_path / "same", image(made_at="2027-02-02"), before=old)) == "2026-01-01"
+    other = image(made_at="2027-02-02", wave_version="1")
+    assert made_at(site(tmp_path / "new", other, before=old)) == "2027-02-02"
+    (old / "wave" / "map.json").write_text("not JSON", encoding="utf-8")
+    assert made_at(site(tmp_path / "damaged", image(made_at="2027-02-02"), before=old)) == "2027-02-02"
+
+
+def test_many_images_are_drawn_in_other_processes_with_the_same_bytes(tmp_path, drawn):
+    one = site(tmp_path / "one", image())
+    assert drawn == ["Map of Swat"]
+    many = [image(path=f"wave/map{number}") for number in range(10)]
+    root = site(tmp_path / "many", *many)
+    assert drawn == ["Map of Swat"]  # none of them here
+    contents = {(root / "wave" / f"map{number}.png").read_bytes() for number in range(10)}
+    assert contents == {(one / "wave" / "map.png").read_bytes()}
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_an_image_that_cannot_be_drawn_stops_the_work(tmp_path, count):
+    """Here, and in another process."""
+    broken = replace(image().drawing, groups=(Group(0, 0, (Text(0, 0, "x", colour="no colour"),)),))
+    all_of = [Image(f"wave/map{number}", broken, {}) for number in range(count)]
+    with pytest.raises(ValueError, match="no colour"):
+        site(tmp_path / "new", *all_of)
