@@ -19,11 +19,21 @@ from perception.geography import load_gazetteer
 from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
 from perception.project import Project
 from pipelines.definitions import build_defs
+from pipelines.unchanged import (
+    forget_publication,
+    publication_inputs,
+    publication_is_unchanged,
+    record_publication,
+    wave_is_unchanged,
+)
 
 PUBLISHING = "publishing"
+UNCHANGED = "unchanged"
 LOWEST_SHOWN = 3
 Progress = Callable[[str, str, int, int], None]
-"""Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all)."""
+"""Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all).
+
+The message is `UNCHANGED`, of no stages, where nothing had to be made."""
 
 DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
 
@@ -49,15 +59,46 @@ def open_instance(project: Project) -> dg.DagsterInstance:
 
 def run_waves(project: Project, waves: list[str], progress: Progress) -> list[RunFailure]:
     """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on."""
+    with open_instance(project) as instance:
+        return [*_make_waves(project, instance, waves, progress), *_publish(project, instance, progress)]
+
+
+def update(project: Project, progress: Progress) -> list[RunFailure]:
+    """As `run_waves` of all waves, without what is made from the same as in its last complete run."""
+    with open_instance(project) as instance:
+        failures = _make_waves(project, instance, project.wave_ids(), progress, unless=wave_is_unchanged)
+        if publication_is_unchanged(project):
+            progress(PUBLISHING, UNCHANGED, 0, 0)
+            return failures
+        return failures + _publish(project, instance, progress)
+
+
+def _make_waves(
+    project: Project,
+    instance: dg.DagsterInstance,
+    waves: list[str],
+    progress: Progress,
+    unless: Callable[[Project, str], bool] = lambda *_: False,
+) -> list[RunFailure]:
     misnamed = [wave for wave in waves if not re.fullmatch(WAVE_ID_PATTERN, wave)]
     remedy = "Rename the folder, and its id in wave.yml, to lower-case letters, digits and single hyphens."
     failures = [RunFailure(wave, "raw_responses", f"{wave!r} cannot be a wave id. {remedy}") for wave in misnamed]
-    with open_instance(project) as instance:
-        fit = [wave for wave in waves if wave not in misnamed]
-        instance.add_dynamic_partitions(str(waves_partitions.name), fit)
-        for wave in _predecessors_first(project, fit):
+    fit = [wave for wave in waves if wave not in misnamed]
+    instance.add_dynamic_partitions(str(waves_partitions.name), fit)
+    for wave in _predecessors_first(project, fit):
+        if unless(project, wave):
+            progress(wave, UNCHANGED, 0, 0)
+        else:
             failures += _run_job(project, instance, "wave_job", wave, progress)
-        failures += _run_job(project, instance, "publish_job", None, progress)
+    return failures
+
+
+def _publish(project: Project, instance: dg.DagsterInstance, progress: Progress) -> list[RunFailure]:
+    inputs = publication_inputs(project)
+    forget_publication(project)
+    failures = _run_job(project, instance, "publish_job", None, progress)
+    if not failures:
+        record_publication(project, inputs)
     return failures
 
 
@@ -81,7 +122,7 @@ def _predecessors_first(project: Project, waves: list[str]) -> list[str]:
 def publish(project: Project, progress: Progress) -> list[RunFailure]:
     """Publish again what all waves have, without making any wave."""
     with open_instance(project) as instance:
-        return _run_job(project, instance, "publish_job", None, progress)
+        return _publish(project, instance, progress)
 
 
 def forget_wave(project: Project, wave: str) -> None:
