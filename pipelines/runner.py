@@ -6,9 +6,15 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pandas as pd
@@ -29,6 +35,9 @@ from pipelines.unchanged import (
 
 PUBLISHING = "publishing"
 UNCHANGED = "unchanged"
+SIDE_BY_SIDE = min(2, os.cpu_count() or 1)
+"""Waves made at the same time, each in a process of its own."""
+
 LOWEST_SHOWN = 3
 Progress = Callable[[str, str, int, int], None]
 """Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all).
@@ -85,12 +94,83 @@ def _make_waves(
     failures = [RunFailure(wave, "raw_responses", f"{wave!r} cannot be a wave id. {remedy}") for wave in misnamed]
     fit = [wave for wave in waves if wave not in misnamed]
     instance.add_dynamic_partitions(str(waves_partitions.name), fit)
-    for wave in _predecessors_first(project, fit):
-        if unless(project, wave):
-            progress(wave, UNCHANGED, 0, 0)
-        else:
-            failures += _run_job(project, instance, "wave_job", wave, progress)
+    before = _predecessors(project, fit)
+    waiting = _predecessors_first(before)
+    running: dict[Future[list[RunFailure]], str] = {}
+    with _side_by_side(progress) as pool:
+        while waiting or running:
+            ready = []
+            for wave in list(waiting):
+                if before[wave] in {*waiting[: waiting.index(wave)], *running.values()}:
+                    continue
+                if unless(project, wave):
+                    waiting.remove(wave)
+                    progress(wave, UNCHANGED, 0, 0)
+                else:
+                    ready.append(wave)
+            if len(ready) == 1 and not running:  # another process would only have to be started
+                waiting.remove(ready[0])
+                failures += _run_job(project, instance, "wave_job", ready[0], progress)
+                continue
+            for wave in ready[: SIDE_BY_SIDE - len(running)]:
+                waiting.remove(wave)
+                running[_submitted(pool, project, wave)] = wave
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                failures += _outcome(future, running.pop(future))
     return failures
+
+
+@contextmanager
+def _side_by_side(progress: Progress) -> Iterator[ProcessPoolExecutor]:
+    """Processes that make waves side by side; what they report goes to `progress`. None starts before it is needed."""
+    context = get_context("spawn")  # threads of Arrow and BLAS do not survive a fork
+    reports = context.SimpleQueue()
+
+    def listen() -> None:
+        while (report := reports.get()) is not None:
+            progress(*report)
+
+    listener = Thread(target=listen)
+    listener.start()
+    try:
+        with ProcessPoolExecutor(SIDE_BY_SIDE, context, initializer=_report_to, initargs=(reports,)) as pool:
+            yield pool
+    finally:
+        reports.put(None)
+        listener.join()
+
+
+def _report_to(reports: SimpleQueue[tuple[str, str, int, int]]) -> None:
+    """In a process of `_side_by_side`: where `_make_wave` reports to. A queue cannot be handed over with a task."""
+    global _reports
+    _reports = reports
+
+
+_reports: SimpleQueue[tuple[str, str, int, int]]
+
+
+def _make_wave(project: Project, wave: str) -> list[RunFailure]:
+    """Make a wave in a process of `_side_by_side`."""
+    with dg.DagsterInstance.get() as instance:
+        return _run_job(project, instance, "wave_job", wave, lambda *report: _reports.put(report))
+
+
+def _submitted(pool: ProcessPoolExecutor, project: Project, wave: str) -> Future[list[RunFailure]]:
+    try:
+        return pool.submit(_make_wave, project, wave)
+    except BrokenProcessPool as error:  # since the other wave's process ended
+        failed: Future[list[RunFailure]] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _outcome(future: Future[list[RunFailure]], wave: str) -> list[RunFailure]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        cause = "a process that made waves was ended from outside, perhaps for want of memory. "
+        cause += f"Run it by itself: perception run --wave {wave}."
+        return [RunFailure(wave, "wave_job", cause)]
 
 
 def _publish(project: Project, instance: dg.DagsterInstance, progress: Progress) -> list[RunFailure]:
@@ -102,16 +182,21 @@ def _publish(project: Project, instance: dg.DagsterInstance, progress: Progress)
     return failures
 
 
-def _predecessors_first(project: Project, waves: list[str]) -> list[str]:
-    """The waves so that each follows the wave it is compared with; one that cannot be read stays where it is."""
+def _predecessors(project: Project, waves: list[str]) -> dict[str, str | None]:
+    """The wave that each is compared with; None also of one that cannot be read."""
     before: dict[str, str | None] = {}
     for wave in waves:
         try:
             before[wave] = load_wave(project.waves / wave).predecessor
         except InputError:
             before[wave] = None
+    return before
+
+
+def _predecessors_first(before: Mapping[str, str | None]) -> list[str]:
+    """The waves so that each follows the wave it is compared with."""
     ordered: list[str] = []
-    for wave in waves:
+    for wave in before:
         chain = [wave]
         while (earlier := before[chain[0]]) in before and earlier not in chain:
             chain.insert(0, str(earlier))
