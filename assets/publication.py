@@ -181,8 +181,23 @@ def published_trends(
     indicators: pd.DataFrame,
     published_estimates: pd.DataFrame,
 ) -> pd.DataFrame:
-    members = changes.common_members(waves, load_gazetteer(project.project.reference))
-    return publication.published_trends(trends, published_estimates, indicators, members)
+    gazetteer = load_gazetteer(project.project.reference)
+    makers = {}
+    for pair in pairs(waves):
+        members = changes.common_members(pair, gazetteer)
+        changed, estimates, described = (
+            table[table["wave"].isin(names)].reset_index(drop=True)
+            for table, names in (
+                (trends, members["wave"]),
+                (published_estimates, pair["wave"]),
+                (indicators, pair["wave"]),
+            )
+        )
+        publish = partial(publication.published_trends, changed, estimates, described, members)
+        key = [inputs_digest(project.project, pair["wave"]), frame_digest(changed), frame_digest(estimates)]
+        makers[digest(key)] = in_a_tuple(publish)
+    parts = kept(project.project.kept("published_trends"), makers)
+    return joined([table for (table,) in parts], "published_trends")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
