@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
@@ -58,15 +59,16 @@ def in_a_tuple(make: Callable[[], pd.DataFrame]) -> Callable[[], Frames]:
     return lambda: (make(),)
 
 
-def joined(frames: Sequence[pd.DataFrame], table: str) -> pd.DataFrame:
-    """The parts of a table as one."""
+def joined(files: Sequence[Path], table: str) -> pd.DataFrame:
+    """The parts of a table, one in each file, as one."""
+    frames = [pd.read_parquet(file) for file in files]
     return conform(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=TABLES[table].names), table)
 
 
 def fitted_rounds(
     project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
-) -> list[Frames]:
-    """Of each of `small_area.round_waves`: its `small_area_tables` and its `drawn_frame`."""
+) -> list[tuple[Path, ...]]:
+    """Files of each of `small_area.round_waves`: its `small_area_tables` and its `drawn_frame`."""
     units = project_units(project, waves)
 
     def fit(own: list[str]) -> Frames:
@@ -97,7 +99,7 @@ def small_areas(
 ) -> tuple[pd.DataFrame, ...]:
     rounds = fitted_rounds(project, district_estimates, waves, indicators)
     names = ("small_area_estimates", "small_area_models", "small_area_coefficients")
-    return tuple(joined([tables[number] for tables in rounds], name) for number, name in enumerate(names))
+    return tuple(joined([files[number] for files in rounds], name) for number, name in enumerate(names))
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -120,7 +122,7 @@ def published_estimates(
         )
         makers[digest([inputs_digest(project.project, [wave]), frame_digest(modelled)])] = in_a_tuple(publish)
     parts = kept(project.project.kept("published_estimates"), makers)
-    return joined([table for (table,) in parts], "published_estimates")
+    return joined([file for (file,) in parts], "published_estimates")
 
 
 @table_asset(group=GROUP, per_wave=False)
@@ -170,7 +172,7 @@ def trends(
         )
         for pair in pairs(waves)
     }
-    return joined([table for (table,) in kept(project.project.kept("trends"), makers)], "trends")
+    return joined([file for (file,) in kept(project.project.kept("trends"), makers)], "trends")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -197,7 +199,7 @@ def published_trends(
         key = [inputs_digest(project.project, pair["wave"]), frame_digest(changed), frame_digest(estimates)]
         makers[digest(key)] = in_a_tuple(publish)
     parts = kept(project.project.kept("published_trends"), makers)
-    return joined([table for (table,) in parts], "published_trends")
+    return joined([file for (file,) in parts], "published_trends")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -210,7 +212,7 @@ def change_decomposition(project: ProjectResource, waves: pd.DataFrame, comparab
         for pair in pairs(waves)
     }
     parts = kept(project.project.kept("change_decomposition"), makers)
-    return joined([table for (table,) in parts], "change_decomposition")
+    return joined([file for (file,) in parts], "change_decomposition")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -229,15 +231,18 @@ def district_rankings(
     indicators: pd.DataFrame,
 ) -> pd.DataFrame:
     fitted = fitted_rounds(project, district_estimates, waves, indicators)
+
+    def rank(drawn: Path, shown: pd.DataFrame) -> pd.DataFrame:
+        return ranking.district_rankings(small_area.drawn_models(pd.read_parquet(drawn)), shown, indicators)
+
     makers = {}
     for (own, used), (*_, drawn) in zip(small_area.round_waves(waves), fitted, strict=True):
-        shown = published_estimates[
-            published_estimates["wave"].isin(own) & (published_estimates["method"] == "small_area")
-        ]
-        rank = partial(ranking.district_rankings, small_area.drawn_models(drawn), shown, indicators)
-        makers[digest([inputs_digest(project.project, used), frame_digest(shown)])] = in_a_tuple(rank)
+        of_round = published_estimates["wave"].isin(own) & (published_estimates["method"] == "small_area")
+        shown = published_estimates[of_round]
+        key = digest([inputs_digest(project.project, used), frame_digest(shown)])
+        makers[key] = in_a_tuple(partial(rank, drawn, shown))
     parts = kept(project.project.kept("district_rankings"), makers)
-    return joined([table for (table,) in parts], "district_rankings")
+    return joined([file for (file,) in parts], "district_rankings")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])

@@ -16,12 +16,11 @@ import pandas as pd
 Frames = tuple[pd.DataFrame, ...]
 
 
-def kept(folder: Path, makers: Mapping[str, Callable[[], Frames]]) -> list[Frames]:
-    """The frames of each of `makers`, which maps the digest of its inputs to what makes it; in that order.
+def kept(folder: Path, makers: Mapping[str, Callable[[], Frames]]) -> list[tuple[Path, ...]]:
+    """Files with the frames of each of `makers`, which maps the digest of its inputs to what makes it; in that order.
 
-    They are read from `folder`, where what was not there yet is stored first: a result is the same whether it was kept
-    or made now. A result appears whole or not at all; those that nothing asks for any more are removed. Two processes
-    must not use a folder at the same time.
+    What `folder` has is not made again: a result is the same whether it was kept or made now. A result appears whole or
+    not at all; those that nothing asks for any more are removed. Two processes must not use a folder at the same time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for key, make in makers.items():
@@ -30,7 +29,7 @@ def kept(folder: Path, makers: Mapping[str, Callable[[], Frames]]) -> list[Frame
     for other in folder.iterdir():
         if other.name not in makers:
             shutil.rmtree(other)
-    return [_stored(folder / key) for key in makers]
+    return [tuple(sorted((folder / key).glob("*.parquet"))) for key in makers]
 
 
 def _store(frames: Frames, folder: Path, key: str) -> None:
@@ -40,7 +39,3 @@ def _store(frames: Frames, folder: Path, key: str) -> None:
         for number, frame in enumerate(frames):
             frame.to_parquet(fresh / f"{number:02}.parquet", index=False, compression=None, write_statistics=False)
         fresh.rename(folder / key)
-
-
-def _stored(place: Path) -> Frames:
-    return tuple(pd.read_parquet(file) for file in sorted(place.glob("*.parquet")))

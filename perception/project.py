@@ -160,14 +160,20 @@ class WaveInputs:
 def made_from(project: Project, wave_id: str) -> str:
     """SHA-256 over everything that the tables of a wave are made from, whoever makes them.
 
-    That is its own files and instrument, the folder of the wave before, the reference and boundary files, and the
-    software. Of the wave before, its review alone looks at results; it says which (`wave_tables.estimate_review`).
+    That is its own files and instrument, the reference and boundary files and the software; and, after a space, the
+    folder of the wave before. Only the wave's review looks at results of that one; it says of which run
+    (`wave_tables.estimate_review`).
     """
     folder = project.waves / wave_id
     wave = load_wave(folder)
-    before = folder_digest(project.waves / wave.predecessor) if wave.predecessor else ""
     own = wave_version(wave, folder, project.instrument_file(wave.instrument))
-    return digest([own, before, shared_inputs(project)])
+    before = folder_digest(project.waves / wave.predecessor) if wave.predecessor else ""
+    return f"{digest([own, shared_inputs(project)])} {before}"
+
+
+def without_the_wave_before(made_from: str | None) -> str | None:
+    """What estimates are made from, of what all tables of their wave are made from (see `made_from`)."""
+    return None if made_from is None else made_from.split(" ")[0]
 
 
 def shared_inputs(project: Project) -> str:

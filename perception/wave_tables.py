@@ -31,7 +31,7 @@ from perception.intake.readers import read_table
 from perception.intake.remedies import remedied
 from perception.intake.wave_file import CENSUS, Wave
 from perception.intake.xlsform import form_labels, read_xlsform
-from perception.project import MADE_FROM, Project, WaveInputs, open_wave
+from perception.project import MADE_FROM, Project, WaveInputs, open_wave, without_the_wave_before
 from perception.schemas import TABLES, conform
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def estimate_review(
 ) -> pd.DataFrame:
     """Table `estimate_review`: the wave's estimates against those of its predecessor's last complete run.
 
-    The attribute `COMPARED_WITH` says what that run was made from.
+    The attribute `COMPARED_WITH` says what the estimates of that run were made from.
     """
     before = inputs.wave.predecessor
     file = project.complete_table("district_estimates", before) if before else None
@@ -130,7 +130,8 @@ def estimate_review(
         previous_estimates=previous,
     )
     review = quality.quality_tables(evidence, stage="estimates")[0]
-    review.attrs[COMPARED_WITH] = None if previous is None else previous.attrs.get(MADE_FROM)
+    made_from = None if previous is None else previous.attrs.get(MADE_FROM)
+    review.attrs[COMPARED_WITH] = without_the_wave_before(made_from)
     return review
 
 

@@ -14,7 +14,7 @@ from assets import estimates, intake, quality
 from perception.errors import InputError
 from perception.fingerprint import digest
 from perception.intake.wave_file import ACROSS_WAVES, load_wave
-from perception.project import Project, made_from, made_from_of, shared_inputs
+from perception.project import Project, made_from, made_from_of, shared_inputs, without_the_wave_before
 from perception.schemas import TABLES
 from perception.wave_folders import PUBLICATION_READS
 from perception.wave_tables import COMPARED_WITH
@@ -43,8 +43,8 @@ def wave_is_unchanged(project: Project, wave_id: str) -> bool:
     if not all(file.exists() for file in others):
         return False
     review = pq.read_schema(project.table("estimate_review", wave_id)).pandas_metadata["attributes"]
-    compared = made_from_of(project.complete_table("district_estimates", before)) if before else None
-    return bool(review.get(COMPARED_WITH) == compared)
+    there_now = made_from_of(project.complete_table("district_estimates", before)) if before else None
+    return bool(review.get(COMPARED_WITH) == without_the_wave_before(there_now))
 
 
 def publication_inputs(project: Project) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from perception import fingerprint, project
 from perception.kept import Frames, kept
-from perception.project import Project
+from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import project_site
 from perception.schemas import TABLES
 from perception.wave_folders import remove_wave
-from pipelines import runner
+from pipelines import cli, runner
 from tests.conftest import SMALL_INSTRUMENT, SMALL_WAVE, small_answers, write_small_wave
 
 FIRST, SECOND = "small-2021", "small-2022"
@@ -103,7 +106,7 @@ def test_what_a_failure_or_somebody_took_away_is_made_again(
         assert updated(small_project) == {runner.PUBLISHING}
         assert lost.exists()
     small_project.table("psu_totals", FIRST).unlink()
-    assert updated(small_project) == {FIRST, runner.PUBLISHING}
+    assert updated(small_project) == {FIRST}
 
     # A wave that fails half-way is tried again, also when its files go back to what they were.
     good = small_answers()
@@ -121,6 +124,37 @@ def test_what_a_failure_or_somebody_took_away_is_made_again(
         assert failure.asset == "site"
     assert updated(small_project) == {runner.PUBLISHING}
     assert updated(small_project) == set()
+
+
+def test_the_command_says_what_is_unchanged(small_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROJECT_VARIABLE, str(small_project.root))
+    first = CliRunner().invoke(cli.app, ["run"])
+    again = CliRunner().invoke(cli.app, ["run"])
+    assert first.exit_code == again.exit_code == 0, again.output
+    said = f"Unchanged since their last complete run: {FIRST}"
+    assert said not in first.output
+    assert said in again.output
+    assert "Pages and public tables are those of the last run" in again.output
+    named = CliRunner().invoke(cli.app, ["run", "--wave", FIRST])
+    assert "nchanged" not in named.output
+
+
+def test_a_wave_whose_process_is_ended_fails_alone(two_waves: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two waves of which neither waits for the other are made by processes; what ends one must not end the run."""
+    write_small_wave(two_waves.waves / SECOND, small_answers(seed=2), LATER.replace(f"predecessor: {FIRST}\n", ""))
+
+    def killed(*_: object) -> Future[list[runner.RunFailure]]:
+        future: Future[list[runner.RunFailure]] = Future()
+        future.set_exception(BrokenProcessPool())
+        return future
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_submitted", killed)
+        failures = runner.update(two_waves, lambda *_: None)
+    assert {failure.wave for failure in failures} == {FIRST, SECOND}
+    assert all(f"perception run --wave {failure.wave}" in failure.cause for failure in failures)
+    assert updated(two_waves) == ALL
+    assert set(pd.read_parquet(two_waves.table("published_estimates", None))["wave"]) == {FIRST, SECOND}
 
 
 def test_a_wave_more_or_less_another_map_or_other_software_is_published(
@@ -204,10 +238,13 @@ def test_kept_results_are_made_once_and_go_when_nothing_asks_for_them(tmp_path: 
     def broken() -> Frames:
         raise ValueError("broken")
 
-    first = kept(tmp_path, {"1": maker("one"), "2": maker("two")})
+    def asked(makers: dict[str, Callable[[], Frames]]) -> list[list[pd.DataFrame]]:
+        return [[pd.read_parquet(file) for file in files] for files in kept(tmp_path, makers)]
+
+    first = asked({"1": maker("one"), "2": maker("two")})
     assert [frames[0]["name"].iloc[0] for frames in first] == ["one", "two"]
     (tmp_path / ".storing-left").mkdir()  # as a process leaves it that was ended
-    second = kept(tmp_path, {"3": maker("three"), "2": maker("two")})
+    second = asked({"3": maker("three"), "2": maker("two")})
     assert calls == ["one", "two", "three"]
     for one, other in zip(first[1], second[1], strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
