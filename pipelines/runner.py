@@ -67,7 +67,10 @@ def open_instance(project: Project) -> dg.DagsterInstance:
 
 
 def run_waves(project: Project, waves: list[str], progress: Progress) -> list[RunFailure]:
-    """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on."""
+    """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on.
+
+    A script that calls this, or `update`, needs the guard `if __name__ == "__main__"`: processes are started.
+    """
     with open_instance(project) as instance:
         return [*_make_waves(project, instance, waves, progress), *_publish(project, instance, progress)]
 
