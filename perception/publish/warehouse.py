@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -69,9 +68,5 @@ def build_warehouses(project: Project) -> dict[str, int]:
     for file in sorted((project.internal / "tables").glob("*/*.parquet")):
         stored.setdefault(file.stem, []).append(file)
     kept = {name: files for name, files in stored.items() if name in TABLES and name != "raw_responses"}
-    public = {name: files for name, files in kept.items() if TABLES[name].public}
-    with ThreadPoolExecutor(2) as threads:
-        internal = threads.submit(build_warehouse, project.internal_warehouse, kept)
-        rows = build_warehouse(project.public_warehouse, public)
-        internal.result()
-    return rows
+    build_warehouse(project.internal_warehouse, kept)
+    return build_warehouse(project.public_warehouse, {n: files for n, files in kept.items() if TABLES[n].public})
