@@ -702,7 +702,10 @@ MODEL = {"label": "m", "outcome": "satisfied", "drivers": [{"variable": "used"}]
         ({"indicators__mean_step__positive": ["high"]}, "indicator mean_step: step has no answers ['high']"),
         ({"indicators__satisfied__universe__answers": ["always"]}, "indicator satisfied: used has no answers"),
         ({"indicators__satisfied__minimum_level": "tehsil"}, "indicators.satisfied.minimum_level"),
-        ({"services": {"clinic": SERVICE | {"indicators": ["joy"]}}}, "service clinic: joy is not an indicator or index"),
+        (
+            {"services": {"clinic": SERVICE | {"indicators": ["joy"]}}},
+            "service clinic: joy is not an indicator or index",
+        ),
         ({"services": {"clinic": SERVICE | {"indicators": []}}}, "services.clinic.indicators"),
         ({"services": {"clinic": SERVICE, "use": SERVICE}}, "service use: user stands 2 times under `services`"),
         ({"driver_models": {"m": {**MODEL, "outcome": "joy"}}}, "outcome joy is not an indicator"),
