@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from perception.publish.embeds import panel, snippets, write_embed
 from perception.publish.page_templates import page_environment
+from tests.browsing import browser, pytestmark, visit
 from tests.test_embeds import embed
-from tests.test_site_browser import browser, pytestmark, visit
 
 __all__ = ["browser", "pytestmark", "visit"]
 GROWING = Markup('<div id="grows" style="height:{}px">x</div>')

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from perception.publish import figures, plotly_figures, static_figures
+from perception.publish.drawing import pngs, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 ABOUT = figures.About("Satisfied with health care", "Survey of KP, 2021", "Source: Producer (2021).", True)
@@ -124,7 +125,7 @@ def test_each_renderer_draws_every_mark_once(name, marks):
     assert content["config"]["showSendToCloud"] is False
     assert "SIMULATED DATA" in json.dumps(content["layout"]["annotations"])
     assert len(json.dumps(content, allow_nan=False)) < 12_000
-    text = static_figures.svg(figure)
+    text = svg(static_figures.drawing(figure))
     root = ElementTree.fromstring(text)
     assert root.findtext(f"{SVG}desc") == figure.alt
     shown = " ".join(element.text or "" for element in root.iter(f"{SVG}text"))
@@ -150,9 +151,9 @@ def test_what_cannot_be_told_is_hollow():
 
 
 def test_pngs_are_the_same_bytes_each_time_in_both_sizes():
-    figure = four()["gap"]
-    first = static_figures.pngs(figure)
-    assert first == static_figures.pngs(figure)
+    made = static_figures.drawing(four()["gap"])
+    first = pngs(made)
+    assert first == pngs(made)
     single, double = (Image.open(io.BytesIO(content)) for content in first)
     assert single.width == 840
     assert double.size == (1680, 2 * single.height)
@@ -175,15 +176,16 @@ def test_hostile_labels_do_no_harm(label):
     gap = figures.gap_figure(GAP.assign(label=label), label, label, ABOUT)
     plane = figures.quadrant_figure(IMPORTANCE.assign(label=label), ABOUT)
     for figure in (effects, gap, plane):
-        text = static_figures.svg(figure)
+        drawn = static_figures.drawing(figure)
+        text = svg(drawn)
         ElementTree.fromstring(text)
         content = plotly_figures.content(figure)
         words = [note["text"] for note in content["layout"]["annotations"]]
         words += [trace["hovertext"] for trace in content["data"]]
         assert "<script" not in text
         assert not any(re.search(r"<(?!/?b>|br>)", said) for said in words)
-        drawn = static_figures.layout(figure)
-        assert all(0 <= shape.x <= 840 and shape.y <= drawn.height for shape in drawn.shapes)
+        shapes = [shape for group in drawn.groups for shape in group.shapes]
+        assert all(0 <= shape.x <= 840 and shape.y <= drawn.height for shape in shapes)
 
 
 def test_numbers_beside_dots_do_not_meet():

@@ -156,14 +156,14 @@ def uncertainty_map(of: Subject, base: BaseMap) -> MapSpec:
     margins = Scale(
         of.scale.kind, of.scale.unit, SHARE_MARGINS if share else _quarters(step), of.scale.decimals + (not share)
     )
-    unit = " points" if share else f" {of.scale.unit}".rstrip()
+    measured = " points" if share else f" {of.scale.unit}".rstrip()
 
     def show(unit: Row, row: Row) -> Place:
         if pd.isna(row["low"]) or pd.isna(row["high"]):
             return _unknown(unit, "no interval is known")
         margin = (row["high"] - row["low"]) / 2
         details = (of.scale.value(row["estimate"]), *estimate_details(of, unit["district_id"], row))
-        return _known(unit, row, margins.class_of(margin), f"±{margins.number(margin)}{unit}", details)
+        return _known(unit, row, margins.class_of(margin), f"±{margins.number(margin)}{measured}", details)
 
     places = _places(of, base, show)
     cuts = tuple(f"±{margins.cut(cut).removesuffix('%')}" for cut in margins.cuts)
@@ -172,7 +172,7 @@ def uncertainty_map(of: Subject, base: BaseMap) -> MapSpec:
         base,
         "uncertainty",
         title=f"{of.indicator['label']}: how uncertain",
-        measure=f"Half the width of the {INTERVAL},{unit or ' in units of the indicator'}: darker is less certain",
+        measure=f"Half the width of the {INTERVAL},{measured or ' in units of the indicator'}: darker is less certain",
         classes=_ranges(DOUBT, cuts),
         cuts=cuts,
         ends=("certain", "uncertain"),
