@@ -49,9 +49,10 @@ def district_diagnosis(
     high, and for drivers mean and mean_province (weighted, of a single column), effect (change of the share per unit of
     it in the district), what_if with low and high: the share expected if the mean were mean_best, that which the best
     quarter of the province's districts with enough respondents reach; share and share_province (of good outcomes among
-    the model's rows), n and psus. A driver contributes its effect times how far the district's level lies from the province's (Oaxaca 1973,
-    with one set of effects), at the mean of the two slopes of the probability; what is left is `rest`. 95 % intervals
-    from joint draws of coefficients, levels and shares (design-based) and of the district's own deviations (posterior).
+    the model's rows), n and psus. A driver contributes its effect times how far the district's level lies from the
+    province's (Oaxaca 1973, with one set of effects), at the mean of the two slopes of the probability; what is left is
+    `rest`. 95 % intervals from joint draws of coefficients, levels and shares (design-based) and of the district's own
+    deviations (posterior).
     """
     model: SurveyModel = results.model
     home_codes, names = pd.factorize(districts, sort=True)

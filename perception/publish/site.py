@@ -99,7 +99,7 @@ def _shown_texts(frame: pd.DataFrame) -> pd.DataFrame:
         texts = [value for value in frame[column].dropna().unique() if isinstance(value, str)]
         changed = {value: shown for value in texts if (shown := _shown_text(value)) != value}
         if changed:
-            frame = frame.assign(**{column: frame[column].replace(changed)})
+            frame = frame.assign(**{str(column): frame[column].replace(changed)})
     return frame
 
 
