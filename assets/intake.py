@@ -6,16 +6,17 @@ import dagster as dg
 import pandas as pd
 
 from assets.resources import ProjectResource
-from assets.tables import VERSION, empty_table, table_asset, tables_asset
+from assets.tables import empty_table, table_asset, tables_asset
 from perception import wave_tables
 from perception.intake import codebook, describe, raw
+from perception.project import MADE_FROM
 
 
 @table_asset(group="intake", per_wave=True)
 def raw_responses(context: dg.AssetExecutionContext, project: ProjectResource) -> pd.DataFrame:
     inputs = project.wave(context.partition_key)
     frame = raw.raw_responses(inputs.wave, inputs.folder)
-    frame.attrs[VERSION] = inputs.version
+    frame.attrs[MADE_FROM] = project.made_from(context.partition_key)
     return frame
 
 
@@ -51,8 +52,8 @@ def waves(
     context: dg.AssetExecutionContext, project: ProjectResource, responses: Path, design_psus: pd.DataFrame
 ) -> pd.DataFrame:
     districts = pd.read_parquet(responses, columns=["district_id"])
-    version = str(design_psus.attrs[VERSION])
-    return describe.wave_facts(districts, design_psus, project.wave(context.partition_key).wave, version)
+    inputs = project.wave(context.partition_key)
+    return describe.wave_facts(districts, design_psus, inputs.wave, inputs.version)
 
 
 @table_asset(group="intake", per_wave=True)

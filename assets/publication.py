@@ -1,6 +1,10 @@
 """Assets across waves: what may be published, the rankings, the warehouses and the site."""
 
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pandas as pd
@@ -12,7 +16,10 @@ from perception.drivers import change as decomposition
 from perception.estimation import index_sensitivity as sensitivity
 from perception.estimation import publication, ranking, small_area
 from perception.estimation import trends as changes
+from perception.fingerprint import digest, frame_digest
 from perception.geography import load_gazetteer, vintage_units
+from perception.kept import Frames, kept
+from perception.project import Project, made_from_of, shared_inputs
 from perception.publish import project_site, sdg
 from perception.publish import warehouse as duckdb_files
 from perception.schemas import TABLES, conform
@@ -38,6 +45,47 @@ def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
     return conform(indicators, "published_indicators")
 
 
+def inputs_digest(project: Project, waves: Iterable[str]) -> str:
+    """SHA-256 over what is made across these waves is made from: their last complete runs, and what all have in common.
+
+    A run by an earlier version of the software, which did not say what it was made from, is like no other.
+    """
+    runs = [f"{wave} {made_from_of(project.complete_table('waves', wave)) or uuid4()}" for wave in sorted(waves)]
+    return digest([shared_inputs(project), *runs])
+
+
+def in_a_tuple(make: Callable[[], pd.DataFrame]) -> Callable[[], Frames]:
+    """What `kept` takes, of what makes one frame."""
+    return lambda: (make(),)
+
+
+def joined(files: Sequence[Path], table: str) -> pd.DataFrame:
+    """The parts of a table, one in each file, as one."""
+    frames = [pd.read_parquet(file) for file in files]
+    return conform(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=TABLES[table].names), table)
+
+
+def fitted_rounds(
+    project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+) -> list[tuple[Path, ...]]:
+    """Files of each of `small_area.round_waves`: its `small_area_tables` and its `drawn_frame`."""
+    units = project_units(project, waves)
+
+    def fit(own: list[str]) -> Frames:
+        models = list(small_area.round_models(estimates, waves, indicators, units, own))
+        return *small_area.small_area_tables(models), small_area.drawn_frame(models)
+
+    rounds = small_area.round_waves(waves)
+    makers = {inputs_digest(project.project, used): partial(fit, own) for own, used in rounds}
+    return kept(project.project.kept("small_areas"), makers)
+
+
+def pairs(waves: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of table `waves` of each wave and its predecessor, where that is among them."""
+    compared = waves[waves["predecessor"].isin(waves["wave"])]
+    return [waves[waves["wave"].isin([row.wave, row.predecessor])] for row in compared.itertuples()]
+
+
 @tables_asset(
     "small_area_estimates",
     "small_area_models",
@@ -49,8 +97,9 @@ def published_indicators(indicators: pd.DataFrame) -> pd.DataFrame:
 def small_areas(
     project: ProjectResource, district_estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
 ) -> tuple[pd.DataFrame, ...]:
-    units = project_units(project, waves)
-    return small_area.small_area_tables(district_estimates, waves, indicators, units)
+    rounds = fitted_rounds(project, district_estimates, waves, indicators)
+    names = ("small_area_estimates", "small_area_models", "small_area_coefficients")
+    return tuple(joined([files[number] for files in rounds], name) for number, name in enumerate(names))
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -62,8 +111,18 @@ def published_estimates(
     waves: pd.DataFrame,
 ) -> pd.DataFrame:
     units = project_units(project, waves)
-    places = pd.concat([units[row.vintage].assign(wave=row.wave) for row in waves.itertuples()]) if len(waves) else None
-    return publication.published_estimates(district_estimates, indicators, small_area_estimates, units=places)
+    makers = {}
+    for wave, vintage in waves[["wave", "vintage"]].itertuples(index=False):
+        direct, modelled, described = (
+            table[table["wave"] == wave].reset_index(drop=True)
+            for table in (district_estimates, small_area_estimates, indicators)
+        )
+        publish = partial(
+            publication.published_estimates, direct, described, modelled, units=units[vintage].assign(wave=wave)
+        )
+        makers[digest([inputs_digest(project.project, [wave]), frame_digest(modelled)])] = in_a_tuple(publish)
+    parts = kept(project.project.kept("published_estimates"), makers)
+    return joined([file for (file,) in parts], "published_estimates")
 
 
 @table_asset(group=GROUP, per_wave=False)
@@ -103,13 +162,17 @@ def trends(
 ) -> pd.DataFrame:
     gazetteer = load_gazetteer(project.project.reference)
     facts = waves.set_index("wave", drop=False)
-    return changes.trends(
-        waves,
-        indicators,
-        comparability,
-        lambda wave: wave_tables.wave_sample(project.project, facts.loc[wave]),
-        gazetteer,
-    )
+
+    def sample(wave: str) -> changes.WaveSample:
+        return wave_tables.wave_sample(project.project, facts.loc[wave])
+
+    makers = {
+        inputs_digest(project.project, pair["wave"]): in_a_tuple(
+            partial(changes.trends, pair, indicators, comparability, sample, gazetteer)
+        )
+        for pair in pairs(waves)
+    }
+    return joined([file for (file,) in kept(project.project.kept("trends"), makers)], "trends")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -120,15 +183,36 @@ def published_trends(
     indicators: pd.DataFrame,
     published_estimates: pd.DataFrame,
 ) -> pd.DataFrame:
-    members = changes.common_members(waves, load_gazetteer(project.project.reference))
-    return publication.published_trends(trends, published_estimates, indicators, members)
+    gazetteer = load_gazetteer(project.project.reference)
+    makers = {}
+    for pair in pairs(waves):
+        members = changes.common_members(pair, gazetteer)
+        changed, estimates, described = (
+            table[table["wave"].isin(names)].reset_index(drop=True)
+            for table, names in (
+                (trends, members["wave"]),
+                (published_estimates, pair["wave"]),
+                (indicators, pair["wave"]),
+            )
+        )
+        publish = partial(publication.published_trends, changed, estimates, described, members)
+        key = [inputs_digest(project.project, pair["wave"]), frame_digest(changed), frame_digest(estimates)]
+        makers[digest(key)] = in_a_tuple(publish)
+    parts = kept(project.project.kept("published_trends"), makers)
+    return joined([file for (file,) in parts], "published_trends")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def change_decomposition(project: ProjectResource, waves: pd.DataFrame, comparability: pd.DataFrame) -> pd.DataFrame:
-    return decomposition.change_decomposition(
-        waves, comparability, lambda wave: wave_tables.driver_sample(project.project, wave)
-    )
+    sample = partial(wave_tables.driver_sample, project.project)
+    makers = {
+        inputs_digest(project.project, pair["wave"]): in_a_tuple(
+            partial(decomposition.change_decomposition, pair, comparability, sample)
+        )
+        for pair in pairs(waves)
+    }
+    parts = kept(project.project.kept("change_decomposition"), makers)
+    return joined([file for (file,) in parts], "change_decomposition")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -146,8 +230,19 @@ def district_rankings(
     waves: pd.DataFrame,
     indicators: pd.DataFrame,
 ) -> pd.DataFrame:
-    units = project_units(project, waves)
-    return ranking.district_rankings(district_estimates, published_estimates, waves, indicators, units)
+    fitted = fitted_rounds(project, district_estimates, waves, indicators)
+
+    def rank(drawn: Path, shown: pd.DataFrame) -> pd.DataFrame:
+        return ranking.district_rankings(small_area.drawn_models(pd.read_parquet(drawn)), shown, indicators)
+
+    makers = {}
+    for (own, used), (*_, drawn) in zip(small_area.round_waves(waves), fitted, strict=True):
+        of_round = published_estimates["wave"].isin(own) & (published_estimates["method"] == "small_area")
+        shown = published_estimates[of_round]
+        key = digest([inputs_digest(project.project, used), frame_digest(shown)])
+        makers[key] = in_a_tuple(partial(rank, drawn, shown))
+    parts = kept(project.project.kept("district_rankings"), makers)
+    return joined([file for (file,) in parts], "district_rankings")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])

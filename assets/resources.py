@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 from filelock import Timeout
 
-from perception.intake.wave_file import ACROSS_WAVES, load_wave, wave_version
-from perception.project import Project, WaveInputs, open_wave
+from perception.intake.wave_file import ACROSS_WAVES
+from perception.project import Project, WaveInputs, made_from, open_wave
 
 PARTITION_TAG = "dagster/partition"
 
@@ -30,11 +30,9 @@ class ProjectResource(dg.ConfigurableResource):
         """A wave and everything it is made from."""
         return open_wave(self.project, wave_id)
 
-    def wave_version(self, wave_id: str) -> str:
+    def made_from(self, wave_id: str) -> str:
         """SHA-256 over everything the wave is made from, as it is now."""
-        folder = self.project.waves / wave_id
-        wave = load_wave(folder)
-        return wave_version(wave, folder, self.project.instrument_file(wave.instrument))
+        return made_from(self.project, wave_id)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[ProjectResource]:

@@ -20,13 +20,12 @@ import pyarrow.parquet as pq
 from assets.resources import ProjectResource
 from perception.errors import InputError
 from perception.intake.privacy import personal_columns
+from perception.project import MADE_FROM, made_from_of
 from perception.schemas import TABLES, contract_breaches
 
 waves_partitions = dg.DynamicPartitionsDefinition(name="wave")
 
 CONTRACT = "contract"
-VERSION = "wave_version"
-"""Frame attribute: SHA-256 over what the wave was made from, handed on from input to output."""
 
 
 def table_asset(
@@ -93,7 +92,7 @@ def tables_asset(
                 )
             for name, frame in frames.items():
                 if version is not None:
-                    frame.attrs[VERSION] = version
+                    frame.attrs[MADE_FROM] = version
                 yield dg.Output(frame, output_name=name)
 
         return materialise
@@ -113,11 +112,11 @@ def one_version(inputs: dict[str, Any]) -> str | None:
 
 
 def refuse_a_changed_wave(project: ProjectResource, wave: str, version: str) -> None:
-    """A Failure when the wave's files or its instrument are no longer what the inputs were made from."""
-    if project.wave_version(wave) != version:
+    """A Failure when what the wave is made from is no longer what the inputs were made from."""
+    if project.made_from(wave) != version:
         raise dg.Failure(
-            f"wave {wave}: wave.yml, a data file or the instrument has changed since its raw responses were read. "
-            "Materialise the wave whole.",
+            f"wave {wave}: wave.yml, a data file, the instrument, the wave before, a reference or boundary file or the "
+            "software has changed since its raw responses were read. Materialise the wave whole.",
             allow_retries=False,
         )
 
@@ -132,8 +131,8 @@ def empty_table(file: Path) -> pd.DataFrame:
 
 def _version(value: Any) -> str | None:
     if isinstance(value, Path):
-        return (pq.read_schema(value).pandas_metadata or {}).get("attributes", {}).get(VERSION)
-    return value.attrs.get(VERSION) if isinstance(value, pd.DataFrame) else None
+        return made_from_of(value)
+    return value.attrs.get(MADE_FROM) if isinstance(value, pd.DataFrame) else None
 
 
 @contextmanager

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 from filelock import FileLock
 
 from perception.errors import InputError, Problem
+from perception.fingerprint import code_fingerprint, digest, folder_digest
 from perception.geography.gazetteer import Gazetteer, load_gazetteer, vintage_units
 from perception.intake.instrument import Instrument, load_instrument
 from perception.intake.wave_file import ACROSS_WAVES, WAVE_FILE, Wave, load_wave, wave_version
 
 PROJECT_VARIABLE = "PERCEPTION_PROJECT"
+MADE_FROM = "made_from"
+"""Attribute of every frame of a wave: `made_from` of the wave when its raw responses were read."""
 
 
 def project_root() -> Path:
@@ -111,9 +115,17 @@ class Project:
         """The file of a questionnaire."""
         return self.instruments / f"{instrument}.yml"
 
+    def kept(self, name: str) -> Path:
+        """Folder of what a step across waves has made of single waves or rounds; see `perception.kept`."""
+        return self.internal / "kept" / name
+
     def wave_ids(self) -> list[str]:
         """The waves whose folder holds a wave.yml."""
         return sorted(path.parent.name for path in self.waves.glob(f"*/{WAVE_FILE}"))
+
+    def complete_wave_ids(self) -> list[str]:
+        """The waves that have a complete run: those that publication is made from."""
+        return sorted(path.parent.name for path in (self.internal / "complete").glob("[!.]*/waves.parquet"))
 
     def made_wave_ids(self) -> list[str]:
         """The waves of which any table has been made."""
@@ -148,6 +160,38 @@ class WaveInputs:
     def version(self) -> str:
         """SHA-256 over everything the wave is made from."""
         return wave_version(self.wave, self.folder, self.instrument_file)
+
+
+def made_from(project: Project, wave_id: str) -> str:
+    """SHA-256 over everything that the tables of a wave are made from, whoever makes them.
+
+    That is its own files and instrument, the reference and boundary files and the software; and, after a space, the
+    folder of the wave before. Only the wave's review looks at results of that one; it says of which run
+    (`wave_tables.estimate_review`).
+    """
+    folder = project.waves / wave_id
+    wave = load_wave(folder)
+    own = wave_version(wave, folder, project.instrument_file(wave.instrument))
+    before = folder_digest(project.waves / wave.predecessor) if wave.predecessor else ""
+    return f"{digest([own, shared_inputs(project)])} {before}"
+
+
+def without_the_wave_before(made_from: str | None) -> str | None:
+    """What estimates are made from, of what all tables of their wave are made from (see `made_from`)."""
+    return None if made_from is None else made_from.split(" ")[0]
+
+
+def shared_inputs(project: Project) -> str:
+    """SHA-256 over what everything is made from: reference and boundary files, and the software."""
+    return digest([folder_digest(project.reference), folder_digest(project.boundaries), code_fingerprint()])
+
+
+def made_from_of(file: Path) -> str | None:
+    """What a stored table of a wave was made from (see `made_from`); None when it does not say or is not there."""
+    if not file.exists():
+        return None
+    attributes = (pq.read_schema(file).pandas_metadata or {}).get("attributes", {})
+    return None if attributes.get(MADE_FROM) is None else str(attributes[MADE_FROM])
 
 
 def open_wave(project: Project, wave_id: str) -> WaveInputs:

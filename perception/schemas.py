@@ -313,6 +313,7 @@ _WAVE_FACTS = (
     Column("round", "string", "Waves fielded and ranked together"),
     Column("predecessor", "string", "Wave it is compared with; null where it is the first", nullable=True),
     Column("title", "string", "Title of the wave"),
+    Column("title_ur", "string", "The title in Urdu", nullable=True),
     Column("instrument", "string", "Questionnaire id"),
     Column("first_day", "date", "First day of fieldwork"),
     Column("last_day", "date", "Last day of fieldwork"),
@@ -335,6 +336,7 @@ _INDICATOR_FACTS = (
     _INDICATOR,
     _SIMULATED,
     Column("label", "string", "What the indicator says"),
+    Column("label_ur", "string", "The same in Urdu", nullable=True),
     Column(
         "kind",
         "string",
@@ -360,6 +362,7 @@ _INDICATOR_FACTS = (
     ),
     Column("service", "string", "Service or subject that it is about, as the questionnaire groups them", nullable=True),
     Column("service_label", "string", "What the service is called", nullable=True),
+    Column("service_label_ur", "string", "The same in Urdu", nullable=True),
     Column(
         "middle_answer",
         "boolean",

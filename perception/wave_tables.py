@@ -31,11 +31,13 @@ from perception.intake.readers import read_table
 from perception.intake.remedies import remedied
 from perception.intake.wave_file import CENSUS, Wave
 from perception.intake.xlsform import form_labels, read_xlsform
-from perception.project import Project, WaveInputs, open_wave
+from perception.project import MADE_FROM, Project, WaveInputs, open_wave, without_the_wave_before
 from perception.schemas import TABLES, conform
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+COMPARED_WITH = "compared_with"
 
 
 def responses(inputs: WaveInputs, raw: pd.DataFrame) -> pd.DataFrame:
@@ -113,17 +115,24 @@ def district_estimates(
 def estimate_review(
     project: Project, inputs: WaveInputs, estimates: pd.DataFrame, changes: pd.DataFrame
 ) -> pd.DataFrame:
-    """Table `estimate_review`: the wave's estimates against those of its predecessor's last complete run."""
+    """Table `estimate_review`: the wave's estimates against those of its predecessor's last complete run.
+
+    The attribute `COMPARED_WITH` says what the estimates of that run were made from.
+    """
     before = inputs.wave.predecessor
     file = project.complete_table("district_estimates", before) if before else None
+    previous = pd.read_parquet(file) if file and file.exists() else None
     evidence = Interviews(
         inputs.wave,
         inputs.instrument,
         codebook_changes=changes,
         estimates=estimates,
-        previous_estimates=pd.read_parquet(file) if file and file.exists() else None,
+        previous_estimates=previous,
     )
-    return quality.quality_tables(evidence, stage="estimates")[0]
+    review = quality.quality_tables(evidence, stage="estimates")[0]
+    made_from = None if previous is None else previous.attrs.get(MADE_FROM)
+    review.attrs[COMPARED_WITH] = without_the_wave_before(made_from)
+    return review
 
 
 def wave_sample(project: Project, facts: pd.Series) -> WaveSample:

@@ -98,10 +98,14 @@ def check(wave: Annotated[str, typer.Argument(help="Wave id: the name of its fol
 @app.command()
 def run(
     wave: Annotated[
-        list[str] | None, typer.Option(help="Wave id; may be given several times (default: all waves)")
+        list[str] | None,
+        typer.Option(help="Wave id, made even if nothing changed; may be given several times (default: what changed)"),
     ] = None,
 ) -> None:
-    """Materialise waves and publish: estimates, rankings, drivers, warehouse, maps and pages."""
+    """Materialise waves and publish: estimates, rankings, drivers, warehouse, maps and pages.
+
+    Without --wave, waves and pages stay as they are when nothing that they are made from has changed.
+    """
     project = _project()
     known = project.wave_ids()
     if strangers := [name for name in wave or [] if name not in known]:
@@ -110,13 +114,15 @@ def run(
     if not known:
         remedy = "Put one in place with perception add-wave."
         raise _stop([Problem(str(project.waves), "holds no wave", remedy)])
-    raise typer.Exit(_run(project, list(dict.fromkeys(wave or known))))
+    raise typer.Exit(_run(project, list(dict.fromkeys(wave)) if wave else None, known))
 
 
-def _run(project: Project, waves: list[str]) -> int:
+def _run(project: Project, named: list[str] | None, known: list[str]) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from pipelines.runner import PUBLISHING, run_waves
+    from pipelines.runner import PUBLISHING, UNCHANGED, run_waves, update
+
+    waves, unchanged = named or known, []
 
     columns = (
         TextColumn("{task.fields[place]:<22}"),
@@ -130,17 +136,24 @@ def _run(project: Project, waves: list[str]) -> int:
         }
 
         def progress(place: str, stage: str, done: int, total: int) -> None:
+            if stage == UNCHANGED:
+                unchanged.append(place)
+                done = total = 1
             if done == 1:
                 bars.start_task(tasks[place])
             bars.update(tasks[place], description=stage, completed=done, total=total)
 
-        failures = run_waves(project, waves, progress)
+        failures = run_waves(project, named, progress) if named else update(project, progress)
         failed = {failure.wave for failure in failures}
         for place in failed:
             bars.update(tasks[place], description="[red]failed[/red]")
     _print_failures(failures)
     if failures:
         err.print("What is published of them is what their last complete run gave.")
+    if kept := [wave for wave in waves if wave in unchanged]:
+        out.print(f"Unchanged since their last complete run: {', '.join(kept)}", soft_wrap=True)
+    if PUBLISHING in unchanged:
+        out.print("Pages and public tables are those of the last run: nothing they are made from has changed.")
     if PUBLISHING not in failed:
         _print_summary(project, [wave for wave in waves if wave not in failed])
     return 1 if failures else 0

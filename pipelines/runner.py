@@ -6,9 +6,15 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pandas as pd
@@ -19,11 +25,24 @@ from perception.geography import load_gazetteer
 from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
 from perception.project import Project
 from pipelines.definitions import build_defs
+from pipelines.unchanged import (
+    forget_publication,
+    publication_inputs,
+    publication_is_unchanged,
+    record_publication,
+    wave_is_unchanged,
+)
 
 PUBLISHING = "publishing"
+UNCHANGED = "unchanged"
+SIDE_BY_SIDE = min(2, os.cpu_count() or 1)
+"""Waves made at the same time, each in a process of its own."""
+
 LOWEST_SHOWN = 3
 Progress = Callable[[str, str, int, int], None]
-"""Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all)."""
+"""Called with (wave or `publishing`, stage just finished or a message, stages finished, stages in all).
+
+The message is `UNCHANGED`, of no stages, where nothing had to be made."""
 
 DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
 
@@ -48,29 +67,139 @@ def open_instance(project: Project) -> dg.DagsterInstance:
 
 
 def run_waves(project: Project, waves: list[str], progress: Progress) -> list[RunFailure]:
-    """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on."""
+    """Materialise each wave, then publish; a wave that fails keeps its last good version and the others go on.
+
+    A script that calls this, or `update`, needs the guard `if __name__ == "__main__"`: processes are started.
+    """
+    with open_instance(project) as instance:
+        return [*_make_waves(project, instance, waves, progress), *_publish(project, instance, progress)]
+
+
+def update(project: Project, progress: Progress) -> list[RunFailure]:
+    """As `run_waves` of all waves, without what is made from the same as in its last complete run."""
+    with open_instance(project) as instance:
+        failures = _make_waves(project, instance, project.wave_ids(), progress, unless=wave_is_unchanged)
+        if publication_is_unchanged(project):
+            progress(PUBLISHING, UNCHANGED, 0, 0)
+            return failures
+        return failures + _publish(project, instance, progress)
+
+
+def _make_waves(
+    project: Project,
+    instance: dg.DagsterInstance,
+    waves: list[str],
+    progress: Progress,
+    unless: Callable[[Project, str], bool] = lambda *_: False,
+) -> list[RunFailure]:
     misnamed = [wave for wave in waves if not re.fullmatch(WAVE_ID_PATTERN, wave)]
     remedy = "Rename the folder, and its id in wave.yml, to lower-case letters, digits and single hyphens."
     failures = [RunFailure(wave, "raw_responses", f"{wave!r} cannot be a wave id. {remedy}") for wave in misnamed]
-    with open_instance(project) as instance:
-        fit = [wave for wave in waves if wave not in misnamed]
-        instance.add_dynamic_partitions(str(waves_partitions.name), fit)
-        for wave in _predecessors_first(project, fit):
-            failures += _run_job(project, instance, "wave_job", wave, progress)
-        failures += _run_job(project, instance, "publish_job", None, progress)
+    fit = [wave for wave in waves if wave not in misnamed]
+    instance.add_dynamic_partitions(str(waves_partitions.name), fit)
+    before = _predecessors(project, fit)
+    waiting = _predecessors_first(before)
+    running: dict[Future[list[RunFailure]], str] = {}
+    with _side_by_side(progress) as pool:
+        while waiting or running:
+            ready = []
+            for wave in list(waiting):
+                if before[wave] in {*waiting[: waiting.index(wave)], *running.values()}:
+                    continue
+                if unless(project, wave):
+                    waiting.remove(wave)
+                    progress(wave, UNCHANGED, 0, 0)
+                else:
+                    ready.append(wave)
+            if len(ready) == 1 and not running:  # another process would only have to be started
+                waiting.remove(ready[0])
+                failures += _run_job(project, instance, "wave_job", ready[0], progress)
+                continue
+            for wave in ready[: SIDE_BY_SIDE - len(running)]:
+                waiting.remove(wave)
+                running[_submitted(pool, project, wave)] = wave
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                failures += _outcome(future, running.pop(future))
     return failures
 
 
-def _predecessors_first(project: Project, waves: list[str]) -> list[str]:
-    """The waves so that each follows the wave it is compared with; one that cannot be read stays where it is."""
+@contextmanager
+def _side_by_side(progress: Progress) -> Iterator[ProcessPoolExecutor]:
+    """Processes that make waves side by side; what they report goes to `progress`. None starts before it is needed."""
+    context = get_context("spawn")  # threads of Arrow and BLAS do not survive a fork
+    reports = context.SimpleQueue()
+
+    def listen() -> None:
+        while (report := reports.get()) is not None:
+            progress(*report)
+
+    listener = Thread(target=listen)
+    listener.start()
+    try:
+        with ProcessPoolExecutor(SIDE_BY_SIDE, context, initializer=_report_to, initargs=(reports,)) as pool:
+            yield pool
+    finally:
+        reports.put(None)
+        listener.join()
+
+
+def _report_to(reports: SimpleQueue[tuple[str, str, int, int]]) -> None:
+    """In a process of `_side_by_side`: where `_make_wave` reports to. A queue cannot be handed over with a task."""
+    global _reports
+    _reports = reports
+
+
+_reports: SimpleQueue[tuple[str, str, int, int]]
+
+
+def _make_wave(project: Project, wave: str) -> list[RunFailure]:
+    """Make a wave in a process of `_side_by_side`."""
+    with dg.DagsterInstance.get() as instance:
+        return _run_job(project, instance, "wave_job", wave, lambda *report: _reports.put(report))
+
+
+def _submitted(pool: ProcessPoolExecutor, project: Project, wave: str) -> Future[list[RunFailure]]:
+    try:
+        return pool.submit(_make_wave, project, wave)
+    except BrokenProcessPool as error:  # since the other wave's process ended
+        failed: Future[list[RunFailure]] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _outcome(future: Future[list[RunFailure]], wave: str) -> list[RunFailure]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        cause = "a process that made waves was ended from outside, perhaps for want of memory. "
+        cause += f"Run it by itself: perception run --wave {wave}."
+        return [RunFailure(wave, "wave_job", cause)]
+
+
+def _publish(project: Project, instance: dg.DagsterInstance, progress: Progress) -> list[RunFailure]:
+    inputs = publication_inputs(project)
+    forget_publication(project)
+    failures = _run_job(project, instance, "publish_job", None, progress)
+    if not failures:
+        record_publication(project, inputs)
+    return failures
+
+
+def _predecessors(project: Project, waves: list[str]) -> dict[str, str | None]:
+    """The wave that each is compared with; None also of one that cannot be read."""
     before: dict[str, str | None] = {}
     for wave in waves:
         try:
             before[wave] = load_wave(project.waves / wave).predecessor
         except InputError:
             before[wave] = None
+    return before
+
+
+def _predecessors_first(before: Mapping[str, str | None]) -> list[str]:
+    """The waves so that each follows the wave it is compared with."""
     ordered: list[str] = []
-    for wave in waves:
+    for wave in before:
         chain = [wave]
         while (earlier := before[chain[0]]) in before and earlier not in chain:
             chain.insert(0, str(earlier))
@@ -81,7 +210,7 @@ def _predecessors_first(project: Project, waves: list[str]) -> list[str]:
 def publish(project: Project, progress: Progress) -> list[RunFailure]:
     """Publish again what all waves have, without making any wave."""
     with open_instance(project) as instance:
-        return _run_job(project, instance, "publish_job", None, progress)
+        return _publish(project, instance, progress)
 
 
 def forget_wave(project: Project, wave: str) -> None:

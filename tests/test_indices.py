@@ -26,7 +26,7 @@ from perception.estimation.indices import index_estimates
 from perception.estimation.publication import published_estimates
 from perception.estimation.ranking import district_rankings
 from perception.estimation.replicates import Scheme
-from perception.estimation.small_area import small_area_tables
+from perception.estimation.small_area import round_models, small_area_tables
 from perception.estimation.totals import calibration_totals, psu_totals
 from perception.estimation.trends import WaveSample, wave_trends
 from perception.geography import vintage_units
@@ -237,9 +237,10 @@ def modelled(waves_2021: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, pd
     facts, estimates, about = (joined(waves_2021, place) for place in (0, 1, 7))
     inputs = waves_2021["kp-2021"][5]
     units = {"2018": vintage_units(inputs.gazetteer, "2018")}
-    small, _, _ = small_area_tables(estimates, about, facts, units)
+    models = list(round_models(estimates, about, facts, units))
+    small, _, _ = small_area_tables(models)
     published = published_estimates(estimates, facts, small)
-    return small, published, district_rankings(estimates, published, about, facts, units)
+    return small, published, district_rankings(models, published, facts)
 
 
 def test_intervals_of_an_index_hold_the_simulated_truth(

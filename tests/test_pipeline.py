@@ -218,6 +218,7 @@ def test_a_change_is_decomposed_from_the_responses_of_complete_runs(
     pd.testing.assert_frame_equal(again, parts)
 
     responses.unlink()
+    shutil.rmtree(small_project.kept("change_decomposition"))
     failures = runner.publish(small_project, lambda *_: None)
     assert [failure.asset for failure in failures] == ["change_decomposition"]
     assert f"perception run --wave {WAVE}" in failures[0].cause

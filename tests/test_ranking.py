@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from perception.estimation.publication import published_estimates
 from perception.estimation.rank_sets import certain_differences, rank_sets
 from perception.estimation.ranking import bands, district_rankings, lowest_count, rank_summary
-from perception.estimation.small_area import small_area_tables
+from perception.estimation.small_area import round_models, small_area_tables
 from perception.schemas import TABLES, conform, contract_breaches
 
 # Rank sets (Mogstad, Romano, Shaikh and Wilhelm 2024)
@@ -162,11 +162,12 @@ def made_wave(wave: str = "w", seed: int = 1, **changes: Any) -> dict[str, pd.Da
 def tables_of(made: dict[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """small_area_estimates, small_area_models, small_area_coefficients, published_estimates, district_rankings."""
     units = {"2018": made["units"]}
-    own = small_area_tables(made["estimates"], made["waves"], made["indicators"], units)
+    models = list(round_models(made["estimates"], made["waves"], made["indicators"], units))
+    own = small_area_tables(models)
     yield from own
     published = published_estimates(made["estimates"], made["indicators"], own[0])
     yield published
-    yield district_rankings(made["estimates"], published, made["waves"], made["indicators"], units)
+    yield district_rankings(models, published, made["indicators"])
 
 
 def test_the_tables_keep_their_contracts() -> None:
@@ -249,6 +250,6 @@ def test_no_wave_no_ranking() -> None:
     made = {name: conform(pd.DataFrame(columns=TABLES[name].names), name) for name in ("waves", "indicators")}
     estimates = conform(pd.DataFrame(columns=TABLES["district_estimates"].names), "district_estimates")
     published = published_estimates(estimates, made["indicators"])
-    table = district_rankings(estimates, published, made["waves"], made["indicators"], {})
+    table = district_rankings([], published, made["indicators"])
     assert len(published) == len(table) == 0
     assert table.columns.tolist() == TABLES["district_rankings"].names

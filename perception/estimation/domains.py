@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -134,12 +135,38 @@ class CalibratedCells:
 
     def products(self, domains: pd.DataFrame, ratio: NDArray[np.float64], over: NDArray[np.float64]) -> Any:
         """Sums of d a (y - ratio x) / over in each domain: margin categories x domains, sparse."""
-        pairs = domains[_DOMAIN_KEY].assign(number=range(len(domains))).merge(self.places, on=_DOMAIN_KEY[1:])
-        pairs = pairs.merge(self.sums, on=[name for name in (*_DOMAIN_KEY, "cell") if name in self.sums])
-        number = pairs["number"].to_numpy()
-        values = (pairs["sum_dy"].to_numpy() - ratio[number] * pairs["sum_dx"].to_numpy()) / over[number]
+        if "domain" in self.sums:
+            keys = (pd.MultiIndex.from_frame(frame[_DOMAIN_KEY].astype("str")) for frame in (domains, self.sums))
+            number = next(keys).get_indexer(next(keys))
+            there = number >= 0
+            cell, number = self.sums["cell"].to_numpy()[there], number[there]
+            dx, dy = (self.sums[name].to_numpy()[there] for name in ("sum_dx", "sum_dy"))
+        else:
+            places, inside = self._inside
+            own = inside[:, places.get_indexer(pd.MultiIndex.from_frame(domains[_DOMAIN_KEY[1:]].astype("str")))]
+            cell, number = own.indices, np.repeat(np.arange(len(domains)), np.diff(own.indptr))
+            indicators, sums = self._sums
+            indicator = indicators.get_indexer(pd.Index(domains["indicator"].astype("str")))[number]
+            dx, dy = sums[:, indicator, cell]
+        values = (dy - ratio[number] * dx) / over[number]
         shape = (self.auxiliaries.shape[0], len(domains))
-        return self.auxiliaries.T @ sparse.csc_array((values, (pairs["cell"].to_numpy(), number)), shape)
+        return self.auxiliaries.T @ sparse.csc_array((values, (cell, number)), shape)
+
+    @cached_property
+    def _inside(self) -> tuple[Any, Any]:
+        """The places, and which cells each has (cells x places, sparse)."""
+        number, found = pd.MultiIndex.from_frame(self.places[_DOMAIN_KEY[1:]].astype("str")).factorize()
+        cell = self.places["cell"].to_numpy()
+        shape = (self.auxiliaries.shape[0], len(found))
+        return found, sparse.csc_array((np.ones(len(cell)), (cell, number)), shape)
+
+    @cached_property
+    def _sums(self) -> tuple[pd.Index, NDArray[np.float64]]:
+        """The indicators, and sum_dx and sum_dy (2 x indicators x cells)."""
+        number, found = pd.factorize(self.sums["indicator"].astype("str"))
+        sums = np.zeros((2, len(found), self.auxiliaries.shape[0]))
+        sums[:, number, self.sums["cell"].to_numpy()] = self.sums[["sum_dx", "sum_dy"]].to_numpy(float).T
+        return pd.Index(found), sums
 
 
 def calibrated_cells(

@@ -7,7 +7,7 @@ others have none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from perception.estimation.rank_sets import certain_differences, rank_sets
-from perception.estimation.small_area import RoundModel, round_models
+from perception.estimation.small_area import DrawnModel
 from perception.schemas import TABLES, conform
 
 RANK_CONFIDENCE = 0.90
@@ -37,18 +37,12 @@ def lowest_count(districts: int) -> int:
     return max(int(districts > 1), min(LOWEST_AT_MOST, round(LOWEST_SHARE * districts)))
 
 
-def district_rankings(
-    estimates: pd.DataFrame,
-    published: pd.DataFrame,
-    waves: pd.DataFrame,
-    indicators: pd.DataFrame,
-    units: Mapping[str, pd.DataFrame],
-) -> pd.DataFrame:
+def district_rankings(models: Iterable[DrawnModel], published: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
     """Table `district_rankings`: every district by province and by round, ranked where it may be published.
 
-    `estimates` are the waves' `district_estimates`, `published` is `published_estimates` (of which the rows of method
-    `small_area` say what may be shown), `units` the districts of each vintage. Rank 1 is the worst, so indicators of
-    which more is worse are ranked from the top. See `rank_summary` for the numbers.
+    `models` are those of `small_area.round_models`, `published` is `published_estimates` of their waves (of which the
+    rows of method `small_area` say what may be shown). Rank 1 is the worst, so indicators of which more is worse are
+    ranked from the top. See `rank_summary` for the numbers.
     """
     shown = published[published["method"] == "small_area"].rename(columns={"unit_id": "district_id"})
     if shown.empty:
@@ -56,16 +50,12 @@ def district_rankings(
     numbers = ["estimate", "low", "high", "n", "quality", "reason"]
     shown = shown.set_index(["wave", "indicator", "district_id"])[numbers]
     described = indicators.set_index(["wave", "indicator"])[["higher_is_better", "target"]]
-    parts = [
-        part
-        for model in round_models(estimates, waves, indicators, units)
-        for part in _ranked_model(model, shown, described)
-    ]
+    parts = [part for model in models for part in _ranked_model(model, shown, described)]
     table = pd.concat(parts, ignore_index=True)
     return conform(table.sort_values(["wave", "indicator", "scope", "rank", "district_id"]), "district_rankings")
 
 
-def _ranked_model(model: RoundModel, shown: pd.DataFrame, described: pd.DataFrame) -> Iterable[pd.DataFrame]:
+def _ranked_model(model: DrawnModel, shown: pd.DataFrame, described: pd.DataFrame) -> Iterable[pd.DataFrame]:
     """The rankings that one model carries: of each province of each wave, and of the round."""
     frame = model.districts.assign(indicator=model.key["indicator"], simulated=model.key["simulated"])
     frame = frame.assign(sampled=frame["n"] > 0).drop(columns="n")
@@ -140,7 +130,7 @@ def bands(p_lowest: Draws, p_highest: Draws) -> NDArray[np.str_]:
     )
 
 
-def certain_ranks(model: RoundModel, columns: pd.Index, sign: float) -> tuple[Ranks, Ranks]:
+def certain_ranks(model: DrawnModel, columns: pd.Index, sign: float) -> tuple[Ranks, Ranks]:
     """First and last rank of districts that their direct estimates alone leave open, all together with 95 % confidence.
 
     What may be said in words (`A is below B`) must hold here too: nothing is borrowed from covariates. Of shares the

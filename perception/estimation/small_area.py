@@ -7,7 +7,7 @@ The model itself is `area_model`; which estimates may be published is `publicati
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,18 +27,18 @@ FEWEST_DISTRICTS = 5
 """Districts with a sample below which no model is fitted."""
 FEWEST_FOR_PREVIOUS = 30
 """Respondents from which an earlier direct estimate counts as known."""
+_DRAWN = [f"draw_{number}" for number in range(DRAWS)]
 ROUND = ["simulated", "instrument", "round"]
 """What ranks together: the waves of one instrument fielded together, simulated ones apart from real ones."""
 
 
 @dataclass(frozen=True)
-class RoundModel:
-    """An area model of one indicator over all districts of a round, sampled or not.
+class DrawnModel:
+    """What ranking needs of an area model of one indicator over all districts of a round, sampled or not.
 
     `districts` has a row per district: wave, district_id, province_id, direct, n, deff (smoothed), weight_sum,
     synthetic, residual. `direct` and `variance` are direct estimates and their sampling variances on the model's scale.
-    `draws` (draws x districts) are shares or means after benchmarking; `facts` describe the model, and `coefficients`
-    its terms.
+    `draws` (draws x districts) are shares or means after benchmarking.
     """
 
     key: dict[str, Any]
@@ -46,22 +46,26 @@ class RoundModel:
     direct: Numbers
     variance: Numbers
     draws: Numbers
+
+
+@dataclass(frozen=True)
+class RoundModel(DrawnModel):
+    """An area model of one indicator over all districts of a round.
+
+    `facts` describe the model, and `coefficients` its terms.
+    """
+
     posterior: Posterior
     facts: dict[str, Any]
     coefficients: pd.DataFrame
 
 
-def small_area_tables(
-    estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame, units: Mapping[str, pd.DataFrame]
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables `small_area_estimates`, `small_area_models` and `small_area_coefficients` of all rounds.
-
-    Takes `district_estimates`, `waves` and `indicators` of any number of waves and the districts of each vintage.
-    """
+def small_area_tables(models: Iterable[RoundModel]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tables `small_area_estimates`, `small_area_models` and `small_area_coefficients` of models of any rounds."""
     tables: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("small_area_estimates", "small_area_models", "small_area_coefficients")
     }
-    for model in round_models(estimates, waves, indicators, units):
+    for model in models:
         tables["small_area_estimates"].append(_estimates(model))
         tables["small_area_models"].append(pd.DataFrame([model.key | model.facts]))
         tables["small_area_coefficients"].append(model.coefficients.assign(**model.key))
@@ -70,6 +74,42 @@ def small_area_tables(
         for name, parts in tables.items()
     ]
     return made[0], made[1], made[2]
+
+
+def drawn_frame(models: Iterable[RoundModel]) -> pd.DataFrame:
+    """Models as one frame to store: a row per model and district, a column per draw. See `drawn_models`."""
+    parts = [
+        pd.concat(
+            [
+                model.districts.assign(**model.key, model_direct=model.direct, model_variance=model.variance),
+                pd.DataFrame(model.draws.T, columns=_DRAWN),
+            ],
+            axis=1,
+        )
+        for model in models
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*ROUND, "indicator", *_DRAWN])
+
+
+def drawn_models(frame: pd.DataFrame) -> Iterator[DrawnModel]:
+    """The models in a `drawn_frame`, in their order."""
+    names = [*ROUND, "indicator"]
+    for place, rows in frame.groupby(names, sort=False):
+        rows = rows.reset_index(drop=True)
+        direct, variance = (rows[name].to_numpy(float) for name in ("model_direct", "model_variance"))
+        districts = rows.drop(columns=[*names, "model_direct", "model_variance", *_DRAWN])
+        key = dict(zip(names, place, strict=True))
+        yield DrawnModel(key, districts, direct, variance, rows[_DRAWN].to_numpy(float).T)
+
+
+def round_waves(waves: pd.DataFrame) -> list[tuple[list[str], list[str]]]:
+    """The waves of each round in table `waves`, and the waves that its models are made from: these and earlier ones."""
+    found = []
+    for _, own in waves.groupby(ROUND, sort=True):
+        same = (waves[["simulated", "instrument"]] == own[["simulated", "instrument"]].iloc[0]).all(axis=1)
+        used = waves[same & ((waves["first_day"] < own["first_day"].max()) | waves["wave"].isin(own["wave"]))]
+        found.append((sorted(own["wave"]), sorted(used["wave"])))
+    return found
 
 
 def _estimates(model: RoundModel) -> pd.DataFrame:
@@ -85,10 +125,16 @@ def _estimates(model: RoundModel) -> pd.DataFrame:
 
 
 def round_models(
-    estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame, units: Mapping[str, pd.DataFrame]
+    estimates: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    units: Mapping[str, pd.DataFrame],
+    wanted: Collection[str] | None = None,
 ) -> Iterator[RoundModel]:
     """The area model of every share, mean and index that may be published for districts, round by round.
 
+    Takes `district_estimates`, `waves` and `indicators` of any number of waves and the districts of each vintage; of
+    waves that are not `wanted` (all are by default) estimates serve as earlier ones only.
     Each model has its own random numbers, seeded by what it is of, so that it is the same whoever asks for it. A
     round's indices come last: their variances are smoothed with the models of their shares.
     """
@@ -97,7 +143,8 @@ def round_models(
     facts = indicators[["wave", "indicator", "kind", "minimum_level", "weights"]]
     rows = rows.merge(facts, on=["wave", "indicator"], validate="m:1")
     rows = rows[(rows["minimum_level"] == LEVELS[0]) & rows["kind"].isin(["share", "mean", "index"])]
-    for place, of_round in rows.groupby(ROUND, sort=True):
+    asked = rows if wanted is None else rows[rows["wave"].isin(wanted)]
+    for place, of_round in asked.groupby(ROUND, sort=True):
         shares: dict[str, RoundModel] = {}
         of_round = of_round.assign(is_index=of_round["kind"] == "index")
         for (is_index, indicator), group in of_round.groupby(["is_index", "indicator"], sort=True):

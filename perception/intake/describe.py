@@ -16,6 +16,7 @@ def wave_facts(responses: pd.DataFrame, design_psus: pd.DataFrame, wave: Wave, v
         "round": wave.round,
         "predecessor": wave.predecessor,
         "title": wave.title.en,
+        "title_ur": wave.title.ur,
         "instrument": wave.instrument,
         "first_day": wave.dates.start.isoformat(),
         "last_day": wave.dates.end.isoformat(),
@@ -48,6 +49,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "indicator": name,
             "simulated": wave.simulated,
             "label": indicator.label.en,
+            "label_ur": indicator.label.ur,
             "kind": indicator.kind,
             "unit": _unit(indicator, instrument),
             "higher_is_better": indicator.higher_is_better,
@@ -70,6 +72,7 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "indicator": name,
             "simulated": wave.simulated,
             "label": index.label.en,
+            "label_ur": index.label.ur,
             "kind": "index",
             "higher_is_better": True,
             "headline": index.headline,
@@ -102,9 +105,12 @@ def index_weights(indicators: pd.DataFrame) -> dict[str, dict[str, float]]:
     }
 
 
-def _service(indicator: str, instrument: Instrument) -> dict[str, str]:
+def _service(indicator: str, instrument: Instrument) -> dict[str, str | None]:
     name = instrument.service_of.get(indicator)
-    return {"service": name, "service_label": instrument.services[name].label.en} if name else {}
+    if name is None:
+        return {}
+    label = instrument.services[name].label
+    return {"service": name, "service_label": label.en, "service_label_ur": label.ur}
 
 
 def _unit(indicator: Indicator, instrument: Instrument) -> str | None:

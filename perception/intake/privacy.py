@@ -14,6 +14,9 @@ FEW = 100
 SHARE = 0.2
 """Share of a column's values from which a pattern counts; a few may look like anything."""
 
+SMALLEST_NUMBER = 3_000_000_000
+"""Of a phone, without its leading zero; identity cards have more digits."""
+
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PERSON = {"respondent", "resp", "person", "head", "hh", "household", "father", "mother", "husband", "wife", "spouse"}
 _PERSON |= {"full", "first", "last", "sur", "family", "nick", "member", "enumerator", "interviewer", "contact", "your"}
@@ -85,12 +88,20 @@ def looks_personal(column: str, values: pd.Series) -> str | None:
     words = [word.lower() for word in _WORD.findall(column)]
     known = np.flatnonzero(values.notna().to_numpy())
     few = isinstance(values.dtype, pd.CategoricalDtype) and len(values.cat.categories) <= FEW
-    if few and not set(words) & _SAYING and not any(map(_ANY.search, map(str, values.cat.categories))):
-        return None
     sample = values.iloc[known[:: max(len(known) // (10 * FEW if few else LOOKED_AT), 1)]]
+    if not set(words) & _SAYING and _shows_nothing(sample):
+        return None
     text = sample.astype("str").str.strip().str.replace(r"\.0$", "", regex=True)
     text = text[text != ""]
     return _by_name(words, text, sample) or _by_content(words, text)
+
+
+def _shows_nothing(values: pd.Series) -> bool:
+    """Whether no value matches a pattern: that is sooner said than which pattern matches how many."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return bool((values.abs() < SMALLEST_NUMBER).all())
+    categorical = isinstance(values.dtype, pd.CategoricalDtype)
+    return not _ANY.search("\n".join(map(str, values.cat.categories if categorical else values.unique())))
 
 
 def _by_name(words: list[str], text: pd.Series, values: pd.Series) -> str | None:

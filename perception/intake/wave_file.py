@@ -537,7 +537,7 @@ def sha256(path: Path) -> str:
     return _sha256(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _sha256(path: Path, inode: int, size: int, changed: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

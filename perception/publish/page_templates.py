@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perception.publish import figures, maps, plotly_map, rankings, static_map, views, words
+from perception.publish.language import ENGLISH, LANGUAGES, Language, words_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def page_environment() -> Environment:
-    """The templates of this package, escaping everything, a name that is not given being an error."""
+def page_environment(language: Language = ENGLISH, labels: Mapping[str, str] | None = None) -> Environment:
+    """The templates of this package in a language, escaping everything, a name that is not given being an error.
+
+    `labels` has texts of surveys in that language by the English ones (`language.labels_in`).
+    """
     import jinja2
+
+    known = words_of(language)
+    known = replace(known, texts={**known.texts, **(labels or {})})
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("perception.publish"),
@@ -21,9 +30,15 @@ def page_environment() -> Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.install_gettext_translations(known.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters |= {"said": known.said, "fixed": known.fixed}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.globals |= {
+        "language": language,
+        "languages": LANGUAGES,
+        "draft": known.draft,
         "SIMULATED": maps.SIMULATED,
         "SIMULATED_NOTE": maps.SIMULATED_NOTE,
         "HATCH": (maps.HATCH_GROUND, maps.HATCH_LINE),

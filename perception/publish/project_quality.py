@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from perception.project import Project
+from perception.project import MADE_FROM, Project
 from perception.publish.quality_page import write_quality_page
 
 TABLES = ("wave_quality", "wave_quality_rows", "fieldwork_summary", "wave_remedies", "weights", "waves")
@@ -21,6 +21,6 @@ def publish_quality(project: Project, wave: str) -> Path:
     tables = {name: pd.read_parquet(project.table(name, wave)) for name in TABLES}
     if project.table(REVIEW, wave).exists():
         review = pd.read_parquet(project.table(REVIEW, wave))
-        if review.attrs == tables["wave_quality"].attrs:
+        if review.attrs.get(MADE_FROM) == tables["wave_quality"].attrs.get(MADE_FROM):
             tables["wave_quality"] = pd.concat([tables["wave_quality"], review], ignore_index=True)
     return write_quality_page(project.quality_folder(wave), tables)

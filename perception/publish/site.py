@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import pandas as pd
 from perception.errors import InputError, Problem
 from perception.publish import driver_pages, embeds, images, maps, plotly_map, views
 from perception.publish.downloads import clean_text
+from perception.publish.language import LANGUAGES, labels_in
 from perception.publish.page_templates import page_environment, style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
 from perception.publish.profiles import Profile
@@ -40,9 +41,13 @@ TABLES = (
     "published_indicators",
 )
 """The tables that the site is made from."""
-OTHER_FOLDERS = ("assets", "districts", "services")
-"""Folders of the site beside those of the waves."""
-
+OTHER_FOLDERS = (
+    "assets",
+    "districts",
+    "services",
+    *(language.folder.rstrip("/") for language in LANGUAGES if language.folder),
+)
+"""Folders of the site beside those of the waves; each language has its own of all of these but assets."""
 LONGEST_TEXT = 700
 """Letters of a text of a wave or a questionnaire that are shown; the public tables have all of it."""
 
@@ -61,8 +66,9 @@ def write_site(
     (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance files.
     Returns the pages by name: `index`, `methods`, `districts/index`, `districts/<district>`, `services/index`,
     `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`, `<wave>/drivers`,
-    `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`. InputError lists vintages without geometry, districts
-    that are not on their vintage, and waves whose id is the name of another folder of the site.
+    `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every other language of
+    `language.LANGUAGES` too. InputError lists vintages without geometry, districts that are not on their vintage, and
+    waves whose id is the name of another folder of the site.
     """
     _check(tables, geometries, units)
     tables = {name: _shown_texts(frame) for name, frame in tables.items()}
@@ -75,7 +81,8 @@ def write_site(
         shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        work = Work(tables, geometries, units, fresh, made_at, page_environment())
+        environments = {language: page_environment(language, labels_in(language, tables)) for language in LANGUAGES}
+        work = Work(tables, geometries, units, fresh, made_at, environments)
         _build(work)
         images.write_images(work.images, fresh, folder)
         if folder.exists():
@@ -140,8 +147,10 @@ def _check(
 
 def _build(work: Work) -> None:
     """Write everything but the images."""
-    for folder in (*OTHER_FOLDERS, *work.titles):
-        (work.root / folder).mkdir()
+    (work.root / "assets").mkdir()
+    for language in work.environments:
+        for folder in ("districts", "services", *work.titles):
+            (work.root / language.folder / folder).mkdir(parents=True)
     waves = [wave_work(work, wave) for wave in work.waves]
     for one in waves:
         write_wave_pages(work, one)
@@ -193,5 +202,17 @@ def _write_assets(work: Work) -> None:
     for vintage in sorted(drawn):
         script = plotly_map.geometry_script(work.geometries[vintage], work.units[vintage])
         (assets / f"geometry-{vintage}.js").write_text(script, encoding="utf-8")
-    entries = json.dumps(work.found, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    (assets / "search.js").write_text(f"window.perceptionSearch = {entries};\n", encoding="utf-8")
+    for language, templates in work.environments.items():
+        found = _found(work, templates.filters["fixed"])
+        entries = json.dumps(found, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        script = f"window.perceptionSearch = {entries};\n"
+        (work.root / language.search_file).write_text(script, encoding="utf-8")
+
+
+def _found(work: Work, translated: Callable[[str], str]) -> list[tuple[str, ...]]:
+    """What the search box of a language finds: label, what it is, page, and the English label where it is another."""
+    found = []
+    for label, kind, page in work.found:
+        shown = translated(label)
+        found.append((shown, translated(kind), page, *([label] if shown != label else [])))
+    return found

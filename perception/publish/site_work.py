@@ -23,6 +23,7 @@ from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
 from perception.publish.embeds import Embed
 from perception.publish.images import Image
+from perception.publish.language import ENGLISH, Language
 from perception.publish.maps import Row, records
 from perception.publish.views import Subject
 
@@ -64,14 +65,14 @@ class WaveWork:
 
 @dataclass
 class Work:
-    """What building needs everywhere: the sources, the folder, the templates, and what is made once and used again."""
+    """What building needs everywhere: sources, folder, templates by language, and what is made once and used again."""
 
     tables: Mapping[str, pd.DataFrame]
     geometries: Mapping[str, Geometry]
     units: Mapping[str, pd.DataFrame]
     root: Path
     made_at: str
-    templates: Environment
+    environments: Mapping[Language, Environment]
     grounds: dict[str, Ground] = field(default_factory=dict)
     by_name: dict[str, list[Row]] = field(default_factory=dict)
     pages: dict[str, Path] = field(default_factory=dict)
@@ -79,6 +80,11 @@ class Work:
     embeds: list[Embed] = field(default_factory=list)
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """What the search box finds: (label, what it is, page)."""
+
+    @property
+    def templates(self) -> Environment:
+        """The templates in English, in which everything is made that pages of all languages share."""
+        return self.environments[ENGLISH]
 
     @cached_property
     def waves(self) -> list[Row]:
@@ -128,11 +134,19 @@ class Work:
         return {str(name): frame for name, frame in ranks.groupby("indicator")}
 
     def write_page(self, name: str, template: str, content: Mapping[str, Any]) -> None:
-        """Render a page and remember it under its name."""
+        """Render a page in every language, and remember the English one under its name.
+
+        Templates are told the way to the `root` of the language's pages and to that of the `site`, where the page is
+        (`here`), and the way to the files made `beside` the English page.
+        """
         page = Path(f"{name}.html")
         root = "../" * (len(page.parts) - 1)
-        text = self.templates.get_template(f"{template}.html.j2").render({"root": root, **content})
-        (self.root / page).write_text(text, encoding="utf-8")
+        folder = "".join(f"{part}/" for part in page.parts[:-1])
+        for language, templates in self.environments.items():
+            site = language.up + root
+            ways = {"root": root, "site": site, "here": page.as_posix(), "beside": site + folder if language.up else ""}
+            text = templates.get_template(f"{template}.html.j2").render({**ways, **content})
+            (self.root / language.folder / page).write_text(text, encoding="utf-8")
         self.pages[name] = page
 
 

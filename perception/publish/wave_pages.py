@@ -136,7 +136,7 @@ def _quality(work: Work, one: WaveWork) -> list[dict[str, Any]]:
                 "dont_know": _percent(whole, "dont_know_share"),
                 "refused": _percent(whole, "refused_share"),
                 "counts": [qualities.count(quality) for quality in ("publish", "caution", "suppress")],
-                "why": "; ".join(f"{row['words']}: {row['withheld']}" for row in why.get(name, [])),
+                "why": [(row["words"], row["withheld"]) for row in why.get(name, [])],
             }
         )
     return results

@@ -16,8 +16,14 @@ function prepareSearch() {
   if (!form || !window.perceptionSearch) return;
   const input = form.querySelector("input"), list = form.querySelector("ul"), status = form.querySelector("[role=status]");
   const root = document.body.dataset.root;
-  const fold = (text) => text.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
-  const entries = window.perceptionSearch.map(([label, kind, page]) => ({ label, kind, page, key: fold(label + " " + kind), name: fold(label) }));
+  // Without accents and vowel signs; letters that Arabic keyboards write another way become those of Urdu.
+  const letters = { "\u064a": "\u06cc", "\u0649": "\u06cc", "\u0643": "\u06a9", "\u0647": "\u06c1", "\u0629": "\u06c3" };
+  const fold = (text) => text.normalize("NFKD").replace(/[\u0300-\u036f\u064b-\u065f\u0670\u200c\u200d]/g, "")
+    .replace(/[\u064a\u0649\u0643\u0647\u0629]/g, (letter) => letters[letter]).toLowerCase();
+  const entries = window.perceptionSearch.map(([label, kind, page, english = ""]) => {
+    const names = [label, english].filter(Boolean).map(fold);
+    return { label, kind, page, names, key: [...names, fold(kind)].join(" ") };
+  });
   let chosen = -1;
   form.hidden = false;
 
@@ -32,7 +38,8 @@ function prepareSearch() {
     const words = fold(input.value).split(/\s+/).filter(Boolean);
     if (!words.length) return close();
     const found = entries.filter((entry) => words.every((word) => entry.key.includes(word)));
-    const rank = (entry) => (entry.name === words.join(" ") ? -1 : entry.name.startsWith(words[0]) ? 0 : entry.name.includes(words[0]) ? 1 : 2);
+    const best = (name) => (name === words.join(" ") ? -1 : name.startsWith(words[0]) ? 0 : name.includes(words[0]) ? 1 : 2);
+    const rank = (entry) => Math.min(...entry.names.map(best));
     found.sort((a, b) => rank(a) - rank(b));
     list.replaceChildren(...found.slice(0, 12).map((entry, number) => {
       const item = document.createElement("li"), link = document.createElement("a"), kind = document.createElement("small");
@@ -41,12 +48,13 @@ function prepareSearch() {
       link.href = root + entry.page;
       link.tabIndex = -1;
       link.textContent = entry.label;
+      link.dir = kind.dir = "auto";
       kind.textContent = entry.kind;
       link.append(" ", kind);
       item.append(link);
       return item;
     }));
-    status.textContent = found.length === 1 ? "1 result" : found.length + " results";
+    status.textContent = found.length === 1 ? form.dataset.one : form.dataset.other.replace("#", found.length);
     chosen = -1;
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
