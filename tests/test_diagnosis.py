@@ -131,6 +131,16 @@ def test_what_if_ends_at_the_level_of_the_best_quarter() -> None:
     assert row["what_if_low"] < row["what_if"] < row["what_if_high"]
 
 
+def test_the_best_quarter_is_never_a_district_of_too_few_to_publish() -> None:
+    frame = people(np.random.default_rng(6))
+    levels = diagnosed(frame)[0].query("driver == 'courtesy' and province_id == 'p'").set_index("district_id")["mean"]
+    best = levels.nlargest(4).index  # the best quarter and the district next to it
+    few = frame[~frame["district"].isin(best) | (frame.groupby("district").cumcount() < 29)]
+    table = diagnosed(few)[0].query("driver == 'courtesy' and province_id == 'p'").set_index("district_id")
+    np.testing.assert_allclose(table["mean_best"].dropna(), np.percentile(table["mean"].drop(best), 75))
+    assert table["mean_best"].notna().any()
+
+
 def test_slopes_differ_where_they_do_and_are_common_where_they_are() -> None:
     frame = people(np.random.default_rng(7), spread=0.8)
     _, slopes = diagnosed(frame)

@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from perception.drivers.models import Floats, SurveyModel
 from perception.drivers.partial_pooling import DistrictSlopes, district_slopes
+from perception.estimation.publication import PublicationRules
 from perception.estimation.replicates import grouped_sums
 
 DRAWS = 1_000
@@ -47,10 +48,11 @@ def district_diagnosis(
     Returns a row per district and part: driver (a name, or `composition`, `rest`, `gap`), contribution with low and
     high, and for drivers mean and mean_province (weighted, of a single column), effect (change of the share per unit of
     it in the district), what_if with low and high: the share expected if the mean were mean_best, that which the best
-    quarter of the province's districts reach; share and share_province (of good outcomes among the model's rows), n and
-    psus. A driver contributes its effect times how far the district's level lies from the province's (Oaxaca 1973,
-    with one set of effects), at the mean of the two slopes of the probability; what is left is `rest`. 95 % intervals
-    from joint draws of coefficients, levels and shares (design-based) and of the district's own deviations (posterior).
+    quarter of the province's districts with enough respondents reach; share and share_province (of good outcomes among
+    the model's rows), n and psus. A driver contributes its effect times how far the district's level lies from the
+    province's (Oaxaca 1973, with one set of effects), at the mean of the two slopes of the probability; what is left is
+    `rest`. 95 % intervals from joint draws of coefficients, levels and shares (design-based) and of the district's own
+    deviations (posterior).
     """
     model: SurveyModel = results.model
     home_codes, names = pd.factorize(districts, sort=True)
@@ -63,8 +65,9 @@ def district_diagnosis(
     values = np.column_stack([model.exog, model.good_outcomes(), chance * (1 - chance)])
     own, around = _Means(model, home_codes, values), _Means(model, province_codes, values)
     province_of = pd.Series(province_codes).groupby(home_codes).first().to_numpy()
+    respondents = np.bincount(home_codes)
     best = {
-        block[0]: _best_levels(own.means[:, block[0]], province_of, upwards=params[block[0]] > 0)
+        block[0]: _best_levels(own.means[:, block[0]], respondents, province_of, upwards=params[block[0]] > 0)
         for block in (blocks[driver] for driver in drivers)
         if len(block) == 1
     }
@@ -165,10 +168,16 @@ def _joint_draws(
     return _Drawn(*np.split(whole, [width, 2 * width + 1], axis=1))
 
 
-def _best_levels(levels: Floats, province_of: NDArray[Any], upwards: bool) -> Floats:
-    """For each province the level that the best quarter of its districts reach, the best being the high (`upwards`)."""
+def _best_levels(levels: Floats, respondents: NDArray[Any], province_of: NDArray[Any], upwards: bool) -> Floats:
+    """For each province the level that the best quarter of its districts reach, the best being the high (`upwards`).
+
+    Of few districts this is the level of one of them, so that districts with too few respondents to publish what they
+    said are left out. NaN where no district is left.
+    """
     percentile = BEST_QUARTER if upwards else 100 - BEST_QUARTER
-    return np.array([np.percentile(levels[province_of == p], percentile) for p in range(province_of.max() + 1)])
+    enough = respondents >= PublicationRules().minimum_n
+    found = [levels[(province_of == place) & enough] for place in range(province_of.max() + 1)]
+    return np.array([np.percentile(some, percentile) if len(some) else np.nan for some in found])
 
 
 def _summary(name: str, values: Floats) -> dict[str, float]:

@@ -48,7 +48,6 @@ OTHER_FOLDERS = (
     *(language.folder.rstrip("/") for language in LANGUAGES if language.folder),
 )
 """Folders of the site beside those of the waves; each language has its own of all of these but assets."""
-
 LONGEST_TEXT = 700
 """Letters of a text of a wave or a questionnaire that are shown; the public tables have all of it."""
 
@@ -107,7 +106,7 @@ def _shown_texts(frame: pd.DataFrame) -> pd.DataFrame:
         texts = [value for value in frame[column].dropna().unique() if isinstance(value, str)]
         changed = {value: shown for value in texts if (shown := _shown_text(value)) != value}
         if changed:
-            frame = frame.assign(**{column: frame[column].replace(changed)})
+            frame = frame.assign(**{str(column): frame[column].replace(changed)})
     return frame
 
 

@@ -290,7 +290,10 @@ def _by_chance(sets: Floats, share: float) -> tuple[float, float]:
         return np.inf, 1.0
     tail = max(TAIL, FEWEST_IN_TAIL / len(known))
     start = float(np.quantile(known, 1 - tail))
-    slope = float(np.median(known[known > start] - start) / np.log(2))
+    excess = known[known > start] - start
+    if not len(excess):  # so few questions that all of the tail have one score
+        return np.inf, 1.0
+    slope = float(np.median(excess) / np.log(2))
     return start + slope * max(np.log(tail / share), 0), slope
 
 
