@@ -16,7 +16,7 @@ from perception.errors import InputError
 from perception.intake.describe import indicator_facts, wave_facts
 from perception.intake.instrument import load_instrument
 from perception.intake.wave_file import load_wave
-from perception.publish import catalogues, site
+from perception.publish import catalogues, embeds, site
 from perception.publish.language import ENGLISH, LANGUAGES, URDU, is_draft, labels_in, read_catalogue, words_of
 from perception.publish.page_templates import page_environment
 from tests.conftest import SMALL_INSTRUMENT, SMALL_WAVE, small_answers, write_small_wave
@@ -176,6 +176,13 @@ def test_nothing_hostile_escapes_through_a_translation(folder, pages):
         assert "<b>" not in page, name
     found = (folder / URDU.search_file).read_text(encoding="utf-8")
     assert "</script>" not in found
+
+
+def test_what_a_release_puts_in_its_place_stands_on_urdu_pages_as_it_is(pages):
+    assert embeds.PREVIEW_NOTE not in words_of(URDU).texts
+    for name, (english, urdu) in pages.items():
+        for text in (embeds.PREVIEW_NOTE, embeds.PREVIEW_ADDRESS):
+            assert urdu.count(text) == english.count(text), name
 
 
 def test_english_on_urdu_pages_is_marked(pages):
