@@ -37,6 +37,9 @@ PAGES = (
     "kp-2021/drivers",
     "kp-2021/drivers-care",
     "kp-2021/drivers-care-districts",
+    "ur/index",
+    "ur/districts/kp-swat",
+    "ur/kp-2021/satisfied",
 )
 """One page of each type, and of a type whose pages differ in what they have more than one (`site_tables`)."""
 EMBEDS = (
