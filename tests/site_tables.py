@@ -272,16 +272,17 @@ def subject_of(
 ) -> Subject:
     """An indicator of a wave with its rows; classes rest on all waves."""
 
-    def own(table: str) -> pd.DataFrame:
+    def own(table: str) -> list[maps.Row]:
         rows = tables[table]
-        return rows[(rows["wave"] == wave) & (rows["indicator"] == indicator)]
+        return maps.records(rows[(rows["wave"] == wave) & (rows["indicator"] == indicator)])
 
     estimates = tables["published_estimates"]
     peers = estimates.loc[(estimates["indicator"] == indicator) & (estimates["level"] == "district"), "estimate"]
     facts = maps.records(tables["published_waves"][tables["published_waves"]["wave"] == wave])[0]
-    (about,) = maps.records(own("published_indicators"))
+    (about,) = own("published_indicators")
     places = districts(units)
-    return views.subject(facts, about, own("published_estimates"), own("district_rankings"), peers, places)
+    everybody = [row for row in own("published_estimates") if row["domain"] == "all"]
+    return views.subject(facts, about, everybody, own("district_rankings"), peers, places)
 
 
 def districts(units: pd.DataFrame) -> list[maps.Row]:

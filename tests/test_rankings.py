@@ -44,9 +44,9 @@ def ranked(tables, units, indicator: str = "satisfied", wave: str = "kp-2021", *
     own = (rows["indicator"] == indicator) & rows["wave"].isin([wave, "punjab-2021"])
     rows = rows[own].assign(weights_low=float("nan"), weights_high=float("nan")).assign(**weights)
     changes = {(wave, district): row for district, row in changes_of(tables, indicator).items()}
-    places = units[["district_id", "name", "province", "province_id"]]
+    places = {row["district_id"]: row for row in districts(units)}
     links = {(wave, "kp-bannu"): "there.html#kp-bannu"}
-    return rankings.rankings(subject_of(tables, units, wave, indicator), rows, places, links, changes)
+    return rankings.rankings(subject_of(tables, units, wave, indicator), maps.records(rows), places, links, changes)
 
 
 def profile(tables, units, district: str, gaps: list[maps.Row] | None = None) -> Profile:

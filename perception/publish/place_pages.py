@@ -10,7 +10,6 @@ import pandas as pd
 from perception.publish import embeds, maps, profiles, site_embeds, views
 from perception.publish.downloads import write_downloads
 from perception.publish.embeds import Embed
-from perception.publish.maps import records
 from perception.publish.profiles import Profile
 from perception.publish.site_work import WaveWork, Work, code_version, draw, listed, only, rows_by, write_embeds
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, list[Profile]]:
     """Write a page for every district with its profile in the newest wave of each instrument; profiles by district."""
-    gaps = {key: records(rows) for key, rows in rows_by(_level(work, "published_gaps"), "wave", "unit_id").items()}
+    gaps = rows_by(_level(work, "published_gaps"), "wave", "unit_id")
     found: dict[str, list[Profile]] = {}
     seen: set[tuple[str, str]] = set()
     cards: dict[str, Embed] = {}

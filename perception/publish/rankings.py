@@ -27,7 +27,7 @@ from perception.publish.drawing import (
     write,
     write_heading,
 )
-from perception.publish.maps import GREY, INK, INTERVAL, SIMULATED_NOTE, Row, records
+from perception.publish.maps import GREY, INK, INTERVAL, SIMULATED_NOTE, Row
 from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed, strip_ends
 from perception.publish.words import change_verdict, rank_range, rank_words
 
@@ -100,8 +100,8 @@ class Ranking:
 
 def rankings(
     of: Subject,
-    rows: pd.DataFrame,
-    places: pd.DataFrame,
+    rows: Iterable[Row],
+    places: Mapping[str, Row],
     diagnoses: Mapping[tuple[str, str], str],
     changes: Mapping[tuple[str, str], Row],
 ) -> list[Ranking]:
@@ -109,34 +109,42 @@ def rankings(
 
     `rows` are the district_rankings of the indicator for the wave and, in scope `round`, for the waves ranked with it,
     with weights_low and weights_high, the ranks under other weights (null where the indicator is no index);
-    `places` has district_id, name, province and province_id of every district in them; `diagnoses` says where that of
+    `places` has name, province and province_id of every district in them; `diagnoses` says where that of
     (wave, district_id) is, `changes` has the row of published_trends of (wave, district_id).
     """
-    rows = rows.merge(places, on="district_id", how="left", validate="m:1")
-    links = [diagnoses.get(place, "") for place in zip(rows["wave"], rows["district_id"], strict=True)]
-    rows = rows.assign(diagnosis=links)
-    own = rows[(rows["scope"] == "province") & (rows["wave"] == of.wave["wave"])]
-    found = [
-        _ranking(of, str(group["province"].iloc[0]), True, group, changes)
-        for _, group in own.groupby("province", sort=True)
-    ]
-    together = rows[rows["scope"] == "round"]
-    if set(together["district_id"]) != set(own["district_id"]) or len(found) > 1:
+    by_province: dict[str, list[Row]] = {}
+    together: list[Row] = []
+    for row in rows:
+        place, link = places[row["district_id"]], diagnoses.get((row["wave"], row["district_id"]), "")
+        placed = {**row, "name": place["name"], "province": place["province"], "diagnosis": link}
+        if row["scope"] == "round":
+            together.append(placed)
+        elif row["wave"] == of.wave["wave"]:
+            by_province.setdefault(place["province"], []).append(placed)
+    found = [_ranking(of, province, True, group, changes) for province, group in sorted(by_province.items())]
+    own = {row["district_id"] for group in by_province.values() for row in group}
+    if {row["district_id"] for row in together} != own or len(found) > 1:
         found.append(_ranking(of, "All districts surveyed in this round", False, together, changes))
     return found
 
 
-def _ranking(of: Subject, among: str, own: bool, rows: pd.DataFrame, changes: Mapping[tuple[str, str], Row]) -> Ranking:
-    ends = strip_ends(records(rows), of.scale)
-    mixed = rows["province"].nunique() > 1
+def _ranking(
+    of: Subject, among: str, own: bool, rows: Sequence[Row], changes: Mapping[tuple[str, str], Row]
+) -> Ranking:
+    ends = strip_ends(rows, of.scale)
+    mixed = len({row["province"] for row in rows}) > 1
     places = {band: number for number, band in enumerate(BANDS)}
-    ordered = rows.assign(place=rows["band"].map(places).fillna(len(places))).sort_values(
-        ["place", "rank", "name"], na_position="last"
-    )
+
+    def order(row: Row) -> tuple[int, float, str]:
+        rank: float = math.inf if pd.isna(row["rank"]) else float(row["rank"])
+        return places.get(row["band"], len(places)), rank, row["name"]
+
     return Ranking(
         among=among,
         own=own,
-        rows=tuple(_rank_row(of, row, row["province"] if mixed else "", ends, changes) for row in records(ordered)),
+        rows=tuple(
+            _rank_row(of, row, row["province"] if mixed else "", ends, changes) for row in sorted(rows, key=order)
+        ),
         ends=ends,
         strip=(of.scale.cut(ends[0]), of.scale.cut(ends[1])),
     )

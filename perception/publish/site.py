@@ -165,7 +165,7 @@ def _overview_pages(work: Work, waves: Sequence[WaveWork], homes: Mapping[str, S
     """Write the home page, the list of districts and the page of methods."""
     simulated = bool(waves) and all(one.wave["simulated"] for one in waves)
     shown = sorted(waves, key=lambda one: bool(one.wave["simulated"]))
-    latest = [one for one in shown if together(one) == together(shown[0])]
+    latest = [one for one in shown if together(one.wave) == together(shown[0].wave)]
     sections = []
     for one in latest:
         if one.ground is None or not one.headline:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from perception.publish import (
+    driver_pages,
     embeds,
     images,
     maps,
@@ -115,23 +116,34 @@ class Work:
         return site_embeds.parts_of(self.templates, "../")
 
     @cached_property
+    def place_rows(self) -> dict[str, Row]:
+        """The row of every district."""
+        return {row["district_id"]: row for row in records(self.places)}
+
+    @cached_property
     def names(self) -> dict[str, str]:
         """The name of every district."""
         return dict(zip(self.places["district_id"], self.places["name"], strict=True))
 
     @cached_property
-    def estimates(self) -> dict[tuple[str, ...], pd.DataFrame]:
+    def estimates(self) -> dict[tuple[str, ...], list[Row]]:
         """The estimates of everybody by wave and indicator."""
         return rows_by(only(self.tables["published_estimates"], domain="all"), "wave", "indicator")
 
     @cached_property
-    def ranks(self) -> dict[str, pd.DataFrame]:
+    def ranks(self) -> dict[tuple[str, ...], list[Row]]:
         """The rankings by indicator, with the ranks under other weights."""
         key = ["wave", "indicator", "scope", "district_id"]
         weights = {"rank_low": "weights_low", "rank_high": "weights_high"}
         by_weights = self.tables["index_sensitivity"][[*key, *weights]].rename(columns=weights)
         ranks = self.tables["district_rankings"].merge(by_weights, on=key, how="left", validate="1:1")
-        return {str(name): frame for name, frame in ranks.groupby("indicator")}
+        return rows_by(ranks, "indicator")
+
+    @cached_property
+    def diagnoses(self) -> dict[str, dict[tuple[str, str], str]]:
+        """By indicator where the diagnosis of (wave, district) is."""
+        table = self.tables["published_diagnosis"]
+        return {outcome: driver_pages.diagnosis_links(table, outcome) for outcome in table["outcome"].unique()}
 
     def write_page(self, name: str, template: str, content: Mapping[str, Any]) -> None:
         """Render a page in every language, and remember the English one under its name.
@@ -194,8 +206,9 @@ def write_embeds(work: Work, made: Sequence[Embed]) -> None:
     work.embeds += made
 
 
-def together(one: WaveWork) -> tuple[str, str, bool]:
-    return one.wave["instrument"], one.wave["round"], bool(one.wave["simulated"])
+def together(wave: Row) -> tuple[str, str, bool]:
+    """What waves have in common that are ranked together."""
+    return wave["instrument"], wave["round"], bool(wave["simulated"])
 
 
 def headlines(of: Subject) -> list[str]:
@@ -228,5 +241,9 @@ def only(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     return frame
 
 
-def rows_by(frame: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], pd.DataFrame]:
-    return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(columns), sort=False)}
+def rows_by(frame: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], list[Row]]:
+    """The rows of a frame by the values in some of its columns."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in records(frame):
+        found.setdefault(tuple(str(row[column]) for column in columns), []).append(row)
+    return found

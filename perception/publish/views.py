@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from perception.publish import maps
-from perception.publish.maps import INTERVAL, BaseMap, Kind, MapClass, MapSpec, Place, Row, Scale, is_published, records
+from perception.publish.maps import INTERVAL, BaseMap, Kind, MapClass, MapSpec, Place, Row, Scale, is_published
 from perception.publish.words import Topic, change_verdict, rank_words, typical_margin
 
 BANDS = {
@@ -74,18 +74,18 @@ class Subject:
 def subject(
     wave: Row,
     indicator: Row,
-    estimates: pd.DataFrame,
-    rankings: pd.DataFrame,
+    estimates: Iterable[Row],
+    rankings: Iterable[Row],
     peers: pd.Series,
     districts: Sequence[Row],
 ) -> Subject:
-    """An indicator of a wave; `estimates` and `rankings` are its rows, `peers` as for `maps.scale`."""
+    """An indicator of a wave; `estimates` (domain `all`) and `rankings` are its rows, `peers` as for `maps.scale`."""
     return Subject(
         wave=wave,
         indicator=indicator,
         scale=maps.scale(indicator, peers),
-        estimates={(row["level"], row["unit_id"]): row for row in records(estimates[estimates["domain"] == "all"])},
-        rankings={row["district_id"]: row for row in records(rankings[rankings["scope"] == "province"])},
+        estimates={(row["level"], row["unit_id"]): row for row in estimates},
+        rankings={row["district_id"]: row for row in rankings if row["scope"] == "province"},
         districts=districts,
     )
 

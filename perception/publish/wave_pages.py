@@ -38,6 +38,7 @@ from perception.publish.site_work import (
     headlines,
     only,
     panels,
+    together,
     write_embeds,
 )
 from perception.publish.views import Subject
@@ -52,11 +53,10 @@ def wave_work(work: Work, wave: Row) -> WaveWork:
     for indicator in indicators:
         rows = work.estimates.get((name, indicator["indicator"]))
         average_only = not indicator["headline"] and str(indicator["sdg_16_6_2"]).endswith("/average")
-        if rows is None or average_only or not (rows["level"] == "district").any():
+        if rows is None or average_only or not any(row["level"] == "district" for row in rows):
             continue
-        ranks = work.ranks.get(indicator["indicator"], work.tables["district_rankings"].iloc[:0])
         peers = _peers(work, wave, indicator)
-        own = only(ranks, wave=name)
+        own = [row for row in work.ranks.get((indicator["indicator"],), []) if row["wave"] == name]
         subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, districts)
     trends = only(work.tables["published_trends"], wave=name, level="district", domain="all")
     surveyed = {key for of in subjects.values() for level, key in of.estimates if level == "district"}
@@ -80,9 +80,9 @@ def _peers(work: Work, wave: Row, indicator: Row) -> pd.Series:
         for one in work.waves
         if (one["instrument"], one["simulated"]) == (wave["instrument"], wave["simulated"])
     ]
-    frames = [rows for name in same if (rows := work.estimates.get((name, indicator["indicator"]))) is not None]
-    rows = pd.concat(frames)
-    return rows.loc[(rows["level"] == "district") & (rows["quality"] != "suppress"), "estimate"]
+    rows = [row for name in same for row in work.estimates.get((name, indicator["indicator"]), [])]
+    shown = [row["estimate"] for row in rows if row["level"] == "district" and row["quality"] != "suppress"]
+    return pd.Series(shown, dtype="float64")
 
 
 def _about(one: WaveWork) -> dict[str, Any]:
@@ -287,15 +287,10 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
 
 def _rankings(work: Work, one: WaveWork, of: Subject) -> list[Ranking]:
     """The rankings of an indicator in a wave and in the waves that its round ranks it with."""
-    same = {name: one.wave[name] for name in ("instrument", "round", "simulated")}
-    waves = only(work.tables["published_waves"], **same)
-    ranks = work.ranks.get(of.indicator["indicator"])
-    if ranks is None:
-        return []
-    ranked = ranks[ranks["wave"].isin(waves["wave"])]
-    links = driver_pages.diagnosis_links(work.tables["published_diagnosis"], of.indicator["indicator"])
+    waves = {wave["wave"] for wave in work.waves if together(wave) == together(one.wave)}
+    ranked = [row for row in work.ranks.get((of.indicator["indicator"],), []) if row["wave"] in waves]
+    links = work.diagnoses.get(of.indicator["indicator"], {})
     changes = {
         (one.name, district): row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]
     }
-    places = work.places[["district_id", "name", "province", "province_id"]]
-    return rankings.rankings(of, ranked, places, links, changes)
+    return rankings.rankings(of, ranked, work.place_rows, links, changes)
