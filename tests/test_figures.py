@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +119,7 @@ def test_a_what_if_is_of_a_driver_that_the_model_can_tell():
 def test_each_renderer_draws_every_mark_once(name, marks):
     figure = four()[name]
     content = plotly_figures.content(figure)
+    go.Figure(content["data"], content["layout"])  # refuses what Plotly does not know
     assert len(content["data"]) == marks
     assert [trace["hovertext"] for trace in content["data"]] == sorted(
         {trace["hovertext"] for trace in content["data"]}, key=[t["hovertext"] for t in content["data"]].index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import textwrap
 from itertools import pairwise
 from typing import Any
@@ -31,8 +30,6 @@ NARROWEST = 250  # of a plane, in pixels: numbers that do not meet there meet no
 
 def content(figure: Figure) -> dict[str, Any]:
     """Plotly's data, layout and config of a figure; its title, words and source are in the layout's `meta`."""
-    import plotly.graph_objects as go
-
     if isinstance(figure, BarFigure):
         traces, layout = _bars(figure)
     elif isinstance(figure, QuadrantFigure):
@@ -42,21 +39,16 @@ def content(figure: Figure) -> dict[str, Any]:
     if figure.simulated:
         layout["annotations"].append(_watermark())
     base = {
-        "template": "none",
         "showlegend": False,
         "dragmode": False,
         "font": FONT,
         "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": BORDER, "align": "left", "font": FONT},
         "meta": {name.lower(): text for name, text in facts_of(figure).items()},
     }
-    made: dict[str, Any] = json.loads(go.Figure(traces, layout=base | layout).to_json(validate=False))
-    made["layout"].pop("template", None)
-    return made | {"config": CONFIG}
+    return {"data": traces, "layout": base | layout, "config": CONFIG}
 
 
-def _bars(figure: BarFigure) -> tuple[list[Any], dict[str, Any]]:
-    import plotly.graph_objects as go
-
+def _bars(figure: BarFigure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     annotations, shapes, places = [], [], []
     y: float = 0
     for bar in figure.bars:
@@ -72,17 +64,19 @@ def _bars(figure: BarFigure) -> tuple[list[Any], dict[str, Any]]:
         for (upper, lower), bar in zip(pairwise(places), figure.bars[1:], strict=True):
             line = {"color": GREY, "width": 1, "dash": "dot"}
             shapes.append({"type": "line", "x0": bar.start, "x1": bar.start, "y0": upper, "y1": lower, "line": line})
-    traces = []
+    traces: list[dict[str, Any]] = []
     for bar, place in zip(figure.bars, places, strict=True):
         said = {"hovertext": _hover(bar), "hoverinfo": "text", "error_x": _error(bar.interval), "y": [place]}
         line = {"color": INK, "width": 1.2}
         if bar.form == "bar":
             across = {"x": [bar.interval.at - bar.start], "base": [bar.start], "width": [15]}
-            traces.append(go.Bar(orientation="h", marker={"color": bar.fill, "line": line}, **across, **said))
+            traces.append(
+                {"type": "bar", "orientation": "h", "marker": {"color": bar.fill, "line": line}, **across, **said}
+            )
         else:
             symbol = "diamond" if bar.form == "total" else "circle"
             marker = {"symbol": symbol, "size": 12, "color": bar.fill, "line": line}
-            traces.append(go.Scatter(mode="markers", x=[bar.interval.at], marker=marker, **said))
+            traces.append({"type": "scatter", "mode": "markers", "marker": marker, "x": [bar.interval.at], **said})
     axis = _axis(figure.ticks, _lines(figure.measure), 0) | {"zeroline": figure.zero is not None}
     return traces, {
         "height": round(y + 80),
@@ -95,9 +89,7 @@ def _bars(figure: BarFigure) -> tuple[list[Any], dict[str, Any]]:
     }
 
 
-def _plane(figure: QuadrantFigure) -> tuple[list[Any], dict[str, Any]]:
-    import plotly.graph_objects as go
-
+def _plane(figure: QuadrantFigure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     across, up = figure.ticks
     room = 0.08 * (up[-1] - up[0])  # for the names of quadrants
     traces, annotations = [], []
@@ -116,20 +108,21 @@ def _plane(figure: QuadrantFigure) -> tuple[list[Any], dict[str, Any]]:
             QUADRANTS[point.quadrant][0],
         ]
         traces.append(
-            go.Scatter(
-                x=[point.performance.at],
-                y=[point.importance.at],
-                mode="markers",
-                marker={
+            {
+                "type": "scatter",
+                "x": [point.performance.at],
+                "y": [point.importance.at],
+                "mode": "markers",
+                "marker": {
                     "size": 11,
                     "color": mark_fill("point", int(point.sure)),
                     "line": {"color": INK, "width": 1.4},
                 },
-                error_x=_error(point.performance),
-                error_y=_error(point.importance),
-                hovertext="<br>".join(said),
-                hoverinfo="text",
-            )
+                "error_x": _error(point.performance),
+                "error_y": _error(point.importance),
+                "hovertext": "<br>".join(said),
+                "hoverinfo": "text",
+            }
         )
         at = {"x": point.performance.at, "y": point.importance.at, "xshift": right_of, "yshift": -below}
         annotations.append(_note(f"<b>{point.number}</b>", **at))
