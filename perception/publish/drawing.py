@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perception.publish.maps import BORDER, GREY, HATCH_GROUND, HATCH_LINE, HATCHED, INK, SIMULATED
+from perception.publish.maps import BORDER, GREY, HATCH_GROUND, HATCH_LINE, HATCHED, INK, SIMULATED, SIMULATED_NOTE
 
 WIDTH, MARGIN = 840, 32
 INNER = WIDTH - 2 * MARGIN
@@ -134,6 +134,13 @@ def write_heading(texts: list[Text], title: str, subtitle: str, simulated: bool)
         y = write(texts, y, f"{SIMULATED}: no person gave these answers", 14, ALARM, bold=True) + 2
     y = write(texts, y, title, 23, INK, bold=True) + 2
     return write(texts, y, subtitle, 14, GREY)
+
+
+def write_notes(texts: list[Text], y: float, notes: Iterable[str], simulated: bool) -> float:
+    """Add small notes below `y`, and at the end that the data are simulated where they are; the y below them."""
+    for note in notes:
+        y = write(texts, y, note, 11.5, GREY) + 2
+    return write(texts, y, SIMULATED_NOTE, 11.5, ALARM) + 2 if simulated else y
 
 
 def svg(drawing: Drawing) -> str:

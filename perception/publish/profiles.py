@@ -10,7 +10,6 @@ import pandas as pd
 
 from perception.publish import maps, words
 from perception.publish.drawing import (
-    ALARM,
     INNER,
     LINE_HEIGHT,
     MARGIN,
@@ -24,8 +23,9 @@ from perception.publish.drawing import (
     lines_of,
     write,
     write_heading,
+    write_notes,
 )
-from perception.publish.maps import GREY, INK, INTERVAL, SIMULATED_NOTE, Row
+from perception.publish.maps import GREY, INK, INTERVAL, Row
 from perception.publish.rankings import GRID, Whisker, whisker
 from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed
 
@@ -192,8 +192,7 @@ def card(of: Profile) -> Drawing:
         "ranks is held with a probability of 90%.",
         maps.source_words(wave),
     ]
-    for note in (*notes, *([SIMULATED_NOTE] if simulated else [])):
-        y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
+    y = write_notes(texts, y, notes, simulated)
     said = f"{subtitle}. {of.message} {notes[0]}"
     return Drawing(
         height=math.ceil(y + MARGIN - 12),

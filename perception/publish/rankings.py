@@ -12,7 +12,6 @@ import pandas as pd
 
 from perception.publish import maps
 from perception.publish.drawing import (
-    ALARM,
     INNER,
     LINE_HEIGHT,
     MARGIN,
@@ -26,8 +25,9 @@ from perception.publish.drawing import (
     lines_of,
     write,
     write_heading,
+    write_notes,
 )
-from perception.publish.maps import GREY, INK, INTERVAL, SIMULATED_NOTE, Row
+from perception.publish.maps import GREY, INK, INTERVAL, Row
 from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed, strip_ends
 from perception.publish.words import change_verdict, rank_range, rank_words
 
@@ -209,8 +209,7 @@ def drawing(of: Subject, tables: Sequence[Ranking], headline: str) -> Drawing:
         f"Asked of: {of.indicator['population']}. Question: {of.indicator['question']}",
         maps.source_words(of.wave),
     ]
-    for note in (*notes, *([SIMULATED_NOTE] if of.simulated else [])):
-        y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
+    y = write_notes(texts, y, notes, of.simulated)
     said = " ".join([subtitle + ".", headline, *notes[:-1]])
     return Drawing(
         height=math.ceil(y + MARGIN - 12),

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from perception.publish.drawing import (
-    ALARM,
     INNER,
     LINE_HEIGHT,
     MARGIN,
@@ -21,6 +20,7 @@ from perception.publish.drawing import (
     lines_of,
     write,
     write_heading,
+    write_notes,
 )
 from perception.publish.figures import (
     QUADRANTS,
@@ -32,7 +32,7 @@ from perception.publish.figures import (
     mark_fill,
     mark_places,
 )
-from perception.publish.maps import GREY, INK, SIMULATED_NOTE
+from perception.publish.maps import GREY, INK
 
 GRID = "#d9dde3"
 PLOT_LEFT, PLOT_RIGHT = 330, 620
@@ -69,8 +69,7 @@ def drawing(figure: Figure) -> Drawing:
     else:
         raise TypeError(type(figure).__name__)
     bottom, y = y, y + 6
-    for note in (*figure.notes, figure.source, *([SIMULATED_NOTE] if figure.simulated else [])):
-        y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
+    y = write_notes(texts, y, (*figure.notes, figure.source), figure.simulated)
     return Drawing(
         height=math.ceil(y + MARGIN - 12),
         groups=(Group(0, 0, (*shapes, *texts)),),

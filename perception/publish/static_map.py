@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perception.publish.drawing import (
-    ALARM,
     EM,
     INNER,
     MARGIN,
@@ -20,15 +19,14 @@ from perception.publish.drawing import (
     Text,
     write,
     write_heading,
+    write_notes,
 )
 from perception.publish.maps import (
     BORDER,
-    GREY,
     HATCH_GROUND,
     HATCHED,
     INK,
     NO_DATA,
-    SIMULATED_NOTE,
     STATES,
     BaseMap,
     MapSpec,
@@ -225,8 +223,7 @@ def _with_words(spec: MapSpec, shapes: tuple[Shape, ...], width: float, height: 
     y, boxes = _legend(spec, texts, y + 30)
     map_x, map_y = MARGIN + (INNER - width) / 2, y + 18
     y = map_y + height + 14
-    for note in (spec.asked, *spec.notes, spec.source, spec.boundary, *([SIMULATED_NOTE] if spec.simulated else [])):
-        y = write(texts, y, note, 11.5, ALARM if note == SIMULATED_NOTE else GREY) + 2
+    y = write_notes(texts, y, (spec.asked, *spec.notes, spec.source, spec.boundary), spec.simulated)
     said = (spec.subtitle + ".", spec.measure + ".", spec.asked, *spec.notes, spec.source, spec.boundary)
     return Drawing(
         height=math.ceil(y + MARGIN - 12),
