@@ -28,8 +28,15 @@ from pipelines.definitions import build_defs
 from pipelines.sensors import Seen, changes, found_waves, made_waves, wave_folder_sensor
 from pipelines.storage import ParquetTables
 from tests.conftest import SMALL_WAVE, small_answers, write_small_wave
+from tests.site_tables import no_pngs
 
 WAVE = "small-2021"
+
+
+@pytest.fixture(autouse=True)
+def _no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are tested elsewhere, and drawing them would take half of the time."""
+    no_pngs(monkeypatch)
 
 
 @pytest.fixture

@@ -20,11 +20,18 @@ from perception.schemas import TABLES
 from perception.wave_folders import remove_wave
 from pipelines import cli, runner
 from tests.conftest import SMALL_INSTRUMENT, SMALL_WAVE, small_answers, write_small_wave
+from tests.site_tables import no_pngs
 
 FIRST, SECOND = "small-2021", "small-2022"
 LATER = SMALL_WAVE.replace(FIRST, SECOND).replace('round: "2021"', 'round: "2022"').replace("2021-03", "2022-03")
 LATER = LATER.replace("respondent_id:", f"predecessor: {FIRST}\nrespondent_id:")
 ALL = {FIRST, SECOND, runner.PUBLISHING}
+
+
+@pytest.fixture(autouse=True)
+def _no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are tested elsewhere, and drawing them would take half of the time."""
+    no_pngs(monkeypatch)
 
 
 @pytest.fixture
