@@ -234,7 +234,7 @@ def test_search_finds_a_district_by_part_of_its_name_and_goes_there(visit, folde
 def test_search_finds_indicators_by_mouse_and_shows_labels_as_they_are(visit, folder):
     seen = visit(folder / "districts" / "kp-swat.html")
     seen.page.get_by_role("combobox").type("satisfied alert 2021 punj")
-    seen.page.get_by_role("option").locator("a").click()
+    seen.page.get_by_role("option").click()
     seen.page.wait_for_url("**/punjab-2021/satisfied.html")
     assert seen.page.locator("h1").inner_text() == NASTY
     seen.page.get_by_role("combobox").type("no such thing")

@@ -43,8 +43,9 @@ function prepareSearch() {
     found.sort((a, b) => rank(a) - rank(b));
     list.replaceChildren(...found.slice(0, 12).map((entry, number) => {
       const item = document.createElement("li"), link = document.createElement("a"), kind = document.createElement("small");
-      item.id = "found-" + number;
-      item.setAttribute("role", "option");
+      item.setAttribute("role", "presentation");
+      link.id = "found-" + number;
+      link.setAttribute("role", "option");
       link.href = root + entry.page;
       link.tabIndex = -1;
       link.textContent = entry.label;
@@ -61,7 +62,7 @@ function prepareSearch() {
   }
 
   function choose(number) {
-    const items = [...list.children];
+    const items = [...list.querySelectorAll("a")];
     if (!items.length) return;
     chosen = (number + items.length) % items.length;
     items.forEach((item, place) => item.setAttribute("aria-selected", String(place === chosen)));
@@ -78,8 +79,8 @@ function prepareSearch() {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const target = list.children[Math.max(chosen, 0)];
-    if (target) target.querySelector("a").click();
+    const target = list.querySelectorAll("a")[Math.max(chosen, 0)];
+    if (target) target.click();
   });
   form.addEventListener("focusout", (event) => { if (!form.contains(event.relatedTarget)) close(); });
 }
