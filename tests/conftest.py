@@ -116,6 +116,11 @@ def small_answers(seed: int = 1) -> pd.DataFrame:
     )
 
 
+FIRST, SECOND = "small-2021", "small-2022"
+LATER = SMALL_WAVE.replace(FIRST, SECOND).replace('round: "2021"', 'round: "2022"').replace("2021-03", "2022-03")
+LATER = LATER.replace("respondent_id:", f"predecessor: {FIRST}\nrespondent_id:")
+
+
 def write_small_wave(folder: Path, answers: pd.DataFrame | None = None, wave: str = SMALL_WAVE) -> Path:
     """A wave folder with `wave.yml` and its data file."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,3 +138,10 @@ def small_project(tmp_path: Path) -> Project:
     project.instrument_file("small").write_text(SMALL_INSTRUMENT, encoding="utf-8")
     write_small_wave(project.waves / "small-2021")
     return project
+
+
+@pytest.fixture
+def two_waves(small_project: Project) -> Project:
+    """The small project with a second wave that follows the first."""
+    write_small_wave(small_project.waves / SECOND, small_answers(seed=2), LATER)
+    return small_project

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pandas as pd
@@ -17,28 +15,16 @@ from perception.kept import Frames, kept
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import project_site
 from perception.schemas import TABLES
-from perception.wave_folders import remove_wave
 from pipelines import cli, runner
-from tests.conftest import SMALL_INSTRUMENT, SMALL_WAVE, small_answers, write_small_wave
-from tests.site_tables import no_pngs
+from tests.conftest import FIRST, LATER, SECOND, SMALL_INSTRUMENT, small_answers, write_small_wave
 
-FIRST, SECOND = "small-2021", "small-2022"
-LATER = SMALL_WAVE.replace(FIRST, SECOND).replace('round: "2021"', 'round: "2022"').replace("2021-03", "2022-03")
-LATER = LATER.replace("respondent_id:", f"predecessor: {FIRST}\nrespondent_id:")
 ALL = {FIRST, SECOND, runner.PUBLISHING}
 
 
 @pytest.fixture(autouse=True)
-def _no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images are tested elsewhere, and drawing them would take half of the time."""
-    no_pngs(monkeypatch)
-
-
-@pytest.fixture
-def two_waves(small_project: Project) -> Project:
-    """The small project with a second wave that follows the first."""
-    write_small_wave(small_project.waves / SECOND, small_answers(seed=2), LATER)
-    return small_project
+def _small_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are tested elsewhere, and making them would take a third of the time."""
+    monkeypatch.setattr(project_site, "publish_site", small_site)
 
 
 def updated(project: Project) -> set[str]:
@@ -52,6 +38,14 @@ def updated(project: Project) -> set[str]:
     assert made | unchanged == {*project.wave_ids(), runner.PUBLISHING}
     assert not made & unchanged
     return made
+
+
+def small_site(project: Project, *_: object) -> project_site.PublishedSite:
+    """A site of one page, always the same."""
+    page = project.site / "index.html"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("<!doctype html><title>Surveys</title>", encoding="utf-8")
+    return project_site.PublishedSite({"index": page}, [], [])
 
 
 def results(project: Project) -> dict[Path, tuple[bytes, int]]:
@@ -104,35 +98,6 @@ def test_a_named_wave_is_made_again_and_one_that_was_compared_with_another_run_t
     assert updated(two_waves) == set()
 
 
-def test_what_a_failure_or_somebody_took_away_is_made_again(
-    small_project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert updated(small_project) == {FIRST, runner.PUBLISHING}
-    for lost in (small_project.site / "index.html", small_project.public_warehouse):
-        lost.unlink()
-        assert updated(small_project) == {runner.PUBLISHING}
-        assert lost.exists()
-    small_project.table("psu_totals", FIRST).unlink()
-    assert updated(small_project) == {FIRST}
-
-    # A wave that fails half-way is tried again, also when its files go back to what they were.
-    good = small_answers()
-    write_small_wave(small_project.waves / FIRST, good.assign(q2=1))
-    assert [failure.asset for failure in runner.update(small_project, lambda *_: None)] == ["drivers"]
-    write_small_wave(small_project.waves / FIRST, good)
-    assert updated(small_project) == {FIRST, runner.PUBLISHING}
-
-    def broken(*_: object) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(project_site, "publish_site", broken)
-        (failure,) = runner.publish(small_project, lambda *_: None)
-        assert failure.asset == "site"
-    assert updated(small_project) == {runner.PUBLISHING}
-    assert updated(small_project) == set()
-
-
 def test_the_command_says_what_is_unchanged(small_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PROJECT_VARIABLE, str(small_project.root))
     first = CliRunner().invoke(cli.app, ["run"])
@@ -144,44 +109,6 @@ def test_the_command_says_what_is_unchanged(small_project: Project, monkeypatch:
     assert "Pages and public tables are those of the last run" in again.output
     named = CliRunner().invoke(cli.app, ["run", "--wave", FIRST])
     assert "nchanged" not in named.output
-
-
-def test_a_wave_whose_process_is_ended_fails_alone(two_waves: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two waves of which neither waits for the other are made by processes; what ends one must not end the run."""
-    write_small_wave(two_waves.waves / SECOND, small_answers(seed=2), LATER.replace(f"predecessor: {FIRST}\n", ""))
-
-    def killed(*_: object) -> Future[list[runner.RunFailure]]:
-        future: Future[list[runner.RunFailure]] = Future()
-        future.set_exception(BrokenProcessPool())
-        return future
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "_submitted", killed)
-        failures = runner.update(two_waves, lambda *_: None)
-    assert {failure.wave for failure in failures} == {FIRST, SECOND}
-    assert all(f"perception run --wave {failure.wave}" in failure.cause for failure in failures)
-    assert updated(two_waves) == ALL
-    assert set(pd.read_parquet(two_waves.table("published_estimates", None))["wave"]) == {FIRST, SECOND}
-
-
-def test_a_wave_more_or_less_another_map_or_other_software_is_published(
-    two_waves: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aside = two_waves.waves.parent / "later"
-    shutil.move(two_waves.waves / SECOND, aside)
-    assert updated(two_waves) == {FIRST, runner.PUBLISHING}
-    shutil.move(aside, two_waves.waves / SECOND)
-    assert updated(two_waves) == {SECOND, runner.PUBLISHING}
-    remove_wave(two_waves, SECOND)
-    assert updated(two_waves) == {runner.PUBLISHING}
-    assert set(pd.read_parquet(two_waves.table("published_estimates", None))["wave"]) == {FIRST}
-
-    districts = two_waves.reference / "districts.csv"
-    districts.write_text(districts.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert updated(two_waves) == {FIRST, runner.PUBLISHING}
-    monkeypatch.setattr(project, "code_fingerprint", lambda: "another version")
-    assert updated(two_waves) == {FIRST, runner.PUBLISHING}
-    assert updated(two_waves) == set()
 
 
 def test_what_a_wave_is_made_from_is_its_own_files_the_wave_before_and_what_all_share(two_waves: Project) -> None:
