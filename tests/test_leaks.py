@@ -130,7 +130,7 @@ def test_no_respondent_sampling_area_or_interviewer_is_in_any_public_file(projec
 
 def test_no_path_or_name_of_an_internal_file_is_in_any_public_file(project: Project) -> None:
     internal = r"data/processed/internal|internal\.duckdb|answers\.csv|\.parquet|district_estimates|psu_totals"
-    machine = rf"{re.escape(str(project.root))}|/home/|/root/|/tmp/|/work/|site-packages|file://"
+    machine = rf"{re.escape(str(project.root))}|/home/|/root/|/tmp/|site-packages|file://"
     assert found(project.public, re.compile(f"{internal}|{machine}")) == []
 
 
