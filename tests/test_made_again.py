@@ -15,7 +15,7 @@ from perception.publish import project_site
 from perception.wave_folders import remove_wave
 from pipelines import runner
 from tests.conftest import FIRST, LATER, SECOND, small_answers, write_small_wave
-from tests.test_unchanged import ALL, small_site, updated
+from tests.test_incremental import ALL, small_site, updated
 
 
 @pytest.fixture(autouse=True)
