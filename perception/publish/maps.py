@@ -166,11 +166,6 @@ class MapSpec:
     source: str
     boundary: str
 
-    @property
-    def file(self) -> str:
-        """Name of its images in the wave's folder, without the ending."""
-        return f"{self.indicator}-{self.kind}"
-
     def colour(self, place: Place) -> str:
         """Fill of a place."""
         if place.class_number is not None:

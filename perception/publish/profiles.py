@@ -27,7 +27,7 @@ from perception.publish.drawing import (
 )
 from perception.publish.maps import GREY, INK, INTERVAL, Row
 from perception.publish.rankings import GRID, Whisker, whisker
-from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed
+from perception.publish.views import BAND_COLOURS, BANDS, Subject, change_words
 
 _LABEL = 12
 _PLOT_LEFT, _PLOT_RIGHT, _VALUE_END, _RANK_LEFT = 300, 480, 620, 640
@@ -146,7 +146,7 @@ def _result(of: Subject, unit: Row, change: Row | None) -> Result:
     ends = of.ends if of.higher_is_better else of.ends[::-1]
     rank = of.rankings.get(district)
     ranked = rank is not None and not pd.isna(rank["rank"])
-    changed = change is not None and maps.is_published(change)
+    changed, verdict = change_words(of, change)
     return Result(
         *about,
         value=of.scale.value(row["estimate"]) + (f" {of.scale.unit}" if of.scale.unit else ""),
@@ -161,8 +161,8 @@ def _result(of: Subject, unit: Row, change: Row | None) -> Result:
         if ranked and rank
         else "",
         band=maps.text(rank["band"]) if ranked and rank else "",
-        change=signed(of.scale, change["change"]) if changed and change else "",
-        verdict=VERDICTS[words.change_verdict(change, of.scale, of.higher_is_better)][0] if changed and change else "",
+        change=changed,
+        verdict=verdict,
         why=f"Use with caution: {why}" if why else "",
     )
 

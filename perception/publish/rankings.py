@@ -28,8 +28,8 @@ from perception.publish.drawing import (
     write_notes,
 )
 from perception.publish.maps import GREY, INK, INTERVAL, Row
-from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, signed, strip_ends
-from perception.publish.words import change_verdict, rank_range, rank_words
+from perception.publish.views import BAND_COLOURS, BANDS, Subject, change_words, strip_ends
+from perception.publish.words import rank_range, rank_words
 
 OVERLAP = (
     "Each district has a set of ranks that it holds with a probability of 90%; 1st is the worst. Where the rank sets "
@@ -175,10 +175,8 @@ def _rank_row(
 
 
 def _change(of: Subject, change: Row | None) -> dict[str, Any]:
-    if change is None or not maps.is_published(change):
-        return {}
-    verdict = VERDICTS[change_verdict(change, of.scale, of.higher_is_better)][0]
-    return {"change": signed(of.scale, change["change"]), "change_value": float(change["change"]), "verdict": verdict}
+    shown, verdict = change_words(of, change)
+    return {"change": shown, "change_value": float(change["change"]), "verdict": verdict} if shown and change else {}
 
 
 def whisker(row: Row, start: float, end: float) -> Whisker | None:

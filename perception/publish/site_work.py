@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ground:
-    """Where a wave is drawn, in degrees and in pixels, and a name for it that is unique on the site."""
+    """Where a wave is drawn, in degrees and in pixels."""
 
-    key: str
     base: maps.BaseMap
     canvas: static_map.Canvas
 
@@ -58,6 +57,11 @@ class WaveWork:
     @property
     def name(self) -> str:
         return str(self.wave["wave"])
+
+    def changes_of(self, of: Subject) -> dict[str, Row]:
+        """The changes of an indicator by district."""
+        indicator = of.indicator["indicator"]
+        return {district: row for (key, district), row in self.changes.items() if key == indicator}
 
     @property
     def headline(self) -> list[Subject]:
@@ -126,6 +130,16 @@ class Work:
         return dict(zip(self.places["district_id"], self.places["name"], strict=True))
 
     @cached_property
+    def unit_names(self) -> dict[str, str]:
+        """The name of every district, division and province."""
+        larger = {
+            unit: name
+            for level in ("division", "province")
+            for unit, name in zip(self.places[f"{level}_id"], self.places[level], strict=True)
+        }
+        return self.names | larger
+
+    @cached_property
     def estimates(self) -> dict[tuple[str, ...], list[Row]]:
         """The estimates of everybody by wave and indicator."""
         return rows_by(only(self.tables["published_estimates"], domain="all"), "wave", "indicator")
@@ -169,7 +183,7 @@ def ground_of(work: Work, vintage: str, provinces: Iterable[str]) -> Ground:
         units = work.units[vintage]
         base = maps.base_map(work.geometries[vintage], units, list(provinces))
         names = dict(zip(units["district_id"], units["name"], strict=True))
-        work.grounds[key] = Ground(key, base, static_map.canvas(base, names))
+        work.grounds[key] = Ground(base, static_map.canvas(base, names))
     return work.grounds[key]
 
 

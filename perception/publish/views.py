@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -61,7 +62,7 @@ class Subject:
         """Whether nobody gave these answers."""
         return bool(self.wave["simulated"])
 
-    @property
+    @cached_property
     def ends(self) -> tuple[float, float]:
         """Where a strip starts and ends that holds the intervals of all its districts."""
         return strip_ends([row for (level, _), row in self.estimates.items() if level == "district"], self.scale)
@@ -237,6 +238,14 @@ def estimate_details(of: Subject, district_id: str, row: Row) -> tuple[str, ...]
     if rank is not None and not pd.isna(rank["rank_low"]):
         said.append(f"rank {rank_words(int(rank['rank_low']), int(rank['rank_high']), int(rank['districts']))}")
     return tuple(said)
+
+
+def change_words(of: Subject, change: Row | None) -> tuple[str, str]:
+    """A change since the wave before as a table shows it, and the verdict on it; both empty where none is published."""
+    if change is None or not is_published(change):
+        return "", ""
+    verdict = change_verdict(change, of.scale, of.higher_is_better)
+    return signed(of.scale, change["change"]), VERDICTS[verdict][0]
 
 
 def signed(scale: Scale, value: float) -> str:

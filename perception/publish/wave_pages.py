@@ -186,7 +186,7 @@ class _Pictures:
 def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictures:
     estimates = views.estimate_map(of, ground.base)
     drawn = [(estimates, ground), (views.band_map(of, ground.base), ground)]
-    changes = {district: row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]}
+    changes = one.changes_of(of)
     if any(maps.is_published(row) for row in changes.values()):
         shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
         drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
@@ -275,12 +275,7 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
     for kind, drawing in drawings.items():
         inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
         draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
-    areas = {
-        area: label
-        for level in ("division", "province")
-        for area, label in zip(work.places[f"{level}_id"], work.places[level], strict=True)
-    }
-    data = site_embeds.indicator_data(of, one.changes, work.names | areas, f"{name}.html", code_version())
+    data = site_embeds.indicator_data(of, one.changes, work.unit_names, f"{name}.html", code_version())
     write_downloads(data, work.root / name)
     return made
 
@@ -290,7 +285,5 @@ def _rankings(work: Work, one: WaveWork, of: Subject) -> list[Ranking]:
     waves = {wave["wave"] for wave in work.waves if together(wave) == together(one.wave)}
     ranked = [row for row in work.ranks.get((of.indicator["indicator"],), []) if row["wave"] in waves]
     links = work.diagnoses.get(of.indicator["indicator"], {})
-    changes = {
-        (one.name, district): row for (key, district), row in one.changes.items() if key == of.indicator["indicator"]
-    }
+    changes = {(one.name, district): row for district, row in one.changes_of(of).items()}
     return rankings.rankings(of, ranked, work.place_rows, links, changes)
