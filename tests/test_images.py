@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image as Picture
 
 from perception.publish import drawing, images
-from perception.publish.drawing import Drawing, Group, Text
+from perception.publish.drawing import Box, Drawing, Group, Text
 from perception.publish.images import Image, write_images
 
 FILES = ("map.svg", "map.png", "map@2x.png", "map.json")
@@ -111,6 +112,18 @@ def test_the_time_of_making_stays_while_nothing_else_changes(old, tmp_path):
     assert made_at(site(tmp_path / "new", other, before=old)) == "2027-02-02"
     (old / "wave" / "map.json").write_text("not JSON", encoding="utf-8")
     assert made_at(site(tmp_path / "damaged", image(made_at="2027-02-02"), before=old)) == "2027-02-02"
+
+
+@pytest.mark.parametrize(("anchor", "left", "right"), [("start", 400, 440), ("middle", 380, 420), ("end", 360, 400)])
+def test_a_text_stands_on_its_place_above_every_shape(anchor, left, right):
+    """Black on a yellow box that comes after it, from or around or up to x = 400, and on the line y = 40."""
+    shapes = (Text(400, 40, "HHHH", size=14, colour="#000000", anchor=anchor), Box(300, 20, 240, 40, "#ffff00"))
+    content, _ = drawing.pngs(replace(image().drawing, groups=(Group(0, 0, shapes),)))
+    with Picture.open(io.BytesIO(content)) as picture:
+        bounds = picture.convert("L").crop((310, 25, 530, 55)).point(lambda level: 255 * (level < 100)).getbbox()
+    assert bounds is not None
+    seen = (bounds[0] + 310, bounds[1] + 25, bounds[2] + 310, bounds[3] + 25)
+    assert seen == pytest.approx((left, 30, right, 40), abs=3)
 
 
 def test_many_images_are_drawn_in_other_processes_with_the_same_bytes(tmp_path, drawn):

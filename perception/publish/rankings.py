@@ -221,10 +221,11 @@ def drawing(of: Subject, tables: Sequence[Ranking], headline: str) -> Drawing:
 
 def _table(table: Ranking, y: float) -> tuple[float, list[Shape]]:
     marks: list[Shape] = [Text(MARGIN, y, table.among, 13, INK, bold=True)]
+    y += 18
     for words, x, anchor in ((table.strip[0], _PLOT_LEFT, "middle"), (table.strip[1], _PLOT_RIGHT, "middle")):
         marks.append(Text(x, y, words, 11, GREY, anchor=anchor))
     marks.append(Text(_RANK_LEFT, y, "Ranks it may hold", 11, GREY))
-    top = y = y + 8
+    top = y = y + 4
     for band, rows in table.groups:
         name = BANDS[band][0] if band else "Not ranked"
         y += 22
