@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from perception.geography import Geometry, district_geometry, load_gazetteer, vintage_units
-from perception.publish import drawing, images, maps, site, static_map, views
+from perception.publish import drawing, images, maps, site, static_map, views, workers
 from perception.publish.views import Subject
 from perception.schemas import TABLES, conform
 
@@ -305,12 +305,12 @@ def ground_of(geometry: Geometry, units: pd.DataFrame, *provinces: str) -> tuple
 def no_pngs(patch: pytest.MonkeyPatch) -> None:
     """Have no PNG file drawn, which takes longest of all."""
     patch.setattr(images, "_write_pngs", _write_nothing)
-    patch.setattr(images, "_FEW", 1_000_000)
+    patch.setattr(workers, "_FEW", 1_000_000)  # other processes would not know of the patch
 
 
-def _write_nothing(job: tuple[drawing.Drawing, Path]) -> None:
+def _write_nothing(_: drawing.Drawing, place: Path) -> None:
     for ending in (".png", "@2x.png"):
-        job[1].with_name(job[1].name + ending).write_bytes(b"")
+        place.with_name(place.name + ending).write_bytes(b"")
 
 
 def built_site(folder: Path, tables: dict[str, pd.DataFrame] | None = None) -> Path:

@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from perception.publish import drawing, images
 from perception.publish.drawing import Box, Drawing, Group, Text
 from perception.publish.images import Image, write_images
+from perception.publish.workers import ThisProcess
 
 FILES = ("map.svg", "map.png", "map@2x.png", "map.json")
 
@@ -52,7 +53,8 @@ def old(tmp_path: Path) -> Path:
 def site(root: Path, *all_of: Image, before: Path | None = None) -> Path:
     """A folder with the files of images."""
     (root / "wave").mkdir(parents=True)
-    write_images(all_of, root, before or root.with_name("none"))
+    for drawn in write_images(all_of, root, before or root.with_name("none"), ThisProcess()):
+        drawn.result()
     return root
 
 
@@ -126,20 +128,7 @@ def test_a_text_stands_on_its_place_above_every_shape(anchor, left, right):
     assert seen == pytest.approx((left, 30, right, 40), abs=3)
 
 
-def test_many_images_are_drawn_in_other_processes_with_the_same_bytes(tmp_path, drawn):
-    one = site(tmp_path / "one", image())
-    assert drawn == ["Map of Swat"]
-    many = [image(path=f"wave/map{number}") for number in range(10)]
-    root = site(tmp_path / "many", *many)
-    assert drawn == ["Map of Swat"]  # none of them here
-    contents = {(root / "wave" / f"map{number}.png").read_bytes() for number in range(10)}
-    assert contents == {(one / "wave" / "map.png").read_bytes()}
-
-
-@pytest.mark.parametrize("count", [1, 10])
-def test_an_image_that_cannot_be_drawn_stops_the_work(tmp_path, count):
-    """Here, and in another process."""
+def test_an_image_that_cannot_be_drawn_stops_the_work(tmp_path):
     broken = replace(image().drawing, groups=(Group(0, 0, (Text(0, 0, "x", colour="no colour"),)),))
-    all_of = [Image(f"wave/map{number}", broken, {}) for number in range(count)]
     with pytest.raises(ValueError, match="no colour"):
-        site(tmp_path / "new", *all_of)
+        site(tmp_path / "new", Image("wave/map", broken, {}))

@@ -13,7 +13,7 @@ import pytest
 
 from perception.errors import InputError
 from perception.geography import DISCLAIMER
-from perception.publish import driver_pages, images, site
+from perception.publish import driver_pages, images, site, workers
 from perception.publish.downloads import Download
 from tests.site_tables import (
     BETTER,
@@ -372,6 +372,32 @@ def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(t
         site.write_site(tables, *known, folder, made_at="2027-01-01T00:00:00Z")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_site(
+    tmp_path, known, tables, monkeypatch
+):
+    def write(name: str, root: Path, few: int) -> Path:
+        monkeypatch.setattr(workers, "_FEW", few)
+        site.write_site(tables, *known, root / name, made_at=MADE_AT)
+        return root / name
+
+    one, several = write("one", tmp_path, 1_000_000), write("several", tmp_path, 0)
+    contents = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (one, several)
+    ]
+    assert contents[0] == contents[1]
+    broken = {
+        name: frame.replace({"indicator": {"satisfied": "no?path"}}) if "indicator" in frame else frame
+        for name, frame in tables.items()
+    }
+    with pytest.raises(ValueError, match=r"kp-2021/no\?path.* is no path"):
+        site.write_site(broken, *known, several, made_at=MADE_AT)
+    assert contents[1] == {
+        path.relative_to(several): path.read_bytes() for path in several.rglob("*") if path.is_file()
+    }
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["one", "several"]
 
 
 def test_a_failed_swap_brings_the_old_site_back(tmp_path, known, tables, monkeypatch):

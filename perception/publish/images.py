@@ -1,17 +1,15 @@
 """Image files of drawings: SVG, PNG at 1x and 2x, and a JSON file that says what they were made from.
 
-Drawing PNG files takes longest of all that a site needs, so all cores do it, and a file of the site before is taken
-over where it was drawn from the same document by the same code.
+Drawing PNG files takes longest of all that a site needs, so a file of the site before is taken over where it was drawn
+from the same document by the same code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,8 +22,6 @@ from perception.publish.drawing import Drawing
 FINGERPRINT = "Fingerprint"
 MADE_AT = "made_at"
 _SIZES = (".png", "@2x.png")
-_FEW = 8
-"""So few images are drawn sooner than other processes have started."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +33,12 @@ class Image:
     provenance: Mapping[str, Any]
 
 
-def write_images(images: Iterable[Image], root: Path, before: Path) -> None:
-    """Write the files of all images under `root`; `before` is the site that they follow, which need not be there."""
-    wanted = []
+def write_images(images: Iterable[Image], root: Path, before: Path, workers: Executor) -> list[Future[None]]:
+    """Write the files of all images under `root`; `before` is the site that they follow, which need not be there.
+
+    `workers` draw PNG files: they are there when all futures that are returned have a result.
+    """
+    drawn = []
     for image in images:
         document = drawing.svg(image.drawing)
         _beside(root, image.path, ".svg").write_text(document, encoding="utf-8")
@@ -48,21 +47,12 @@ def write_images(images: Iterable[Image], root: Path, before: Path) -> None:
         seal = hashlib.sha256(sealed.encode()).hexdigest()
         if not _taken_over(image.path, seal, root, before):
             facts = {**image.drawing.facts, FINGERPRINT: seal}
-            wanted.append((replace(image.drawing, facts=facts), _beside(root, image.path, "")))
-    workers = min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(wanted)
-    )
-    if len(wanted) <= _FEW or workers < 2:
-        for job in wanted:
-            _write_pngs(job)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for _ in pool.map(_write_pngs, wanted, chunksize=4):
-            pass
+            made = replace(image.drawing, facts=facts)
+            drawn.append(workers.submit(_write_pngs, made, _beside(root, image.path, "")))
+    return drawn
 
 
-def _write_pngs(job: tuple[Drawing, Path]) -> None:
-    made, place = job
+def _write_pngs(made: Drawing, place: Path) -> None:
     for ending, content in zip(_SIZES, drawing.pngs(made), strict=True):
         place.with_name(place.name + ending).write_bytes(content)
 

@@ -70,7 +70,7 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, lis
             "simulated": all(made.wave["simulated"] for made in made_of),
         }
         work.write_page(f"districts/{key}", "district", content)
-        work.found.append((made_of[0].name, f"District, {made_of[0].province}", f"districts/{key}.html"))
+        work.made.found.append((made_of[0].name, f"District, {made_of[0].province}", f"districts/{key}.html"))
     return found
 
 
@@ -131,6 +131,6 @@ def write_service_pages(work: Work, waves: Sequence[WaveWork]) -> None:
         simulated = all(one.wave["simulated"] for one in content["waves"].values())
         shown = sorted(content["indicators"].values(), key=lambda each: not each["of"].indicator["headline"])
         work.write_page(f"services/{page}", "service", {**content, "indicators": shown, "simulated": simulated})
-        work.found.append((content["label"], "Service", f"services/{page}.html"))
+        work.made.found.append((content["label"], "Service", f"services/{page}.html"))
     simulated = all(wave["simulated"] for wave in work.waves)
     work.write_page("services/index", "services", {"services": list(found.values()), "simulated": simulated})

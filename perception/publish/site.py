@@ -1,8 +1,8 @@
 """The site: every page, image and asset, built from published tables in a new folder that then replaces the old one.
 
 What a map says is `views`, a ranking `rankings`, a district's page `profiles`; figures of drivers are `figures`, what
-stands around them `driver_pages`. `wave_pages` and `place_pages` put them on pages; `images` writes the files of all
-drawings at the end. Here are the pages about everything, and the order of work.
+stands around them `driver_pages`. `wave_pages` and `place_pages` put them on pages, those of waves by the processes of
+`workers`, which also draw the `images`. Here are the pages about everything, and the order of work.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import pandas as pd
 from perception.errors import InputError, Problem
 from perception.publish import driver_pages, embeds, images, maps, plotly_map, views
 from perception.publish.downloads import clean_text
-from perception.publish.language import LANGUAGES, labels_in
-from perception.publish.page_templates import page_environment, style_sheet
+from perception.publish.language import LANGUAGES
+from perception.publish.page_templates import style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
 from perception.publish.profiles import Profile
-from perception.publish.site_work import WaveWork, Work, headlines, listed, only, together
-from perception.publish.wave_pages import wave_work, write_wave_pages
+from perception.publish.site_work import Made, WaveWork, Work, headlines, listed, only, together
+from perception.publish.wave_pages import wave_work
+from perception.publish.workers import workers, write_wave
 
 if TYPE_CHECKING:
     from perception.geography import Geometry
@@ -72,7 +73,7 @@ def write_site(
     """
     _check(tables, geometries, units)
     tables = {name: _shown_texts(frame) for name, frame in tables.items()}
-    tables["published_estimates"] = maps.shown_estimates(tables["published_estimates"])
+    tables["published_estimates"] = maps.shown_estimates(only(tables["published_estimates"], domain="all"))
     units = {vintage: _shown_texts(frame) for vintage, frame in units.items()}
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
@@ -81,10 +82,8 @@ def write_site(
         shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        environments = {language: page_environment(language, labels_in(language, tables)) for language in LANGUAGES}
-        work = Work(tables, geometries, units, fresh, made_at, environments)
-        _build(work)
-        images.write_images(work.images, fresh, folder)
+        work = Work(tables, geometries, units, fresh, made_at)
+        made = _build(work, folder)
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)
@@ -94,7 +93,7 @@ def write_site(
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
-    return {name: folder / page for name, page in work.pages.items()}
+    return {name: folder / page for name, page in made.pages.items()}
 
 
 def _shown_texts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -145,20 +144,30 @@ def _check(
         raise InputError(problems)
 
 
-def _build(work: Work) -> None:
-    """Write everything but the images."""
+def _build(work: Work, before: Path) -> Made:
+    """Write everything; what of the site `before` is still good is taken over."""
     (work.root / "assets").mkdir()
     for language in work.environments:
         for folder in ("districts", "services", *work.titles):
             (work.root / language.folder / folder).mkdir(parents=True)
-    waves = [wave_work(work, wave) for wave in work.waves]
-    for one in waves:
-        write_wave_pages(work, one)
-    homes = write_district_pages(work, waves)
-    write_service_pages(work, waves)
-    _overview_pages(work, waves, homes)
-    embeds.write_index(work.embeds, work.waves, work.root)
-    _write_assets(work)
+    made = Made()
+    with workers(work) as processes:
+        written = [processes.submit(write_wave, name) for name in work.titles]
+        waves = [wave_work(work, name) for name in work.titles]
+        homes = write_district_pages(work, waves)
+        write_service_pages(work, waves)
+        _overview_pages(work, waves, homes)
+        drawn = images.write_images(work.made.images, work.root, before, processes)
+        for future in written:
+            of_wave = future.result()
+            drawn += images.write_images(of_wave.images, work.root, before, processes)
+            made.add(of_wave)
+        made.add(work.made)
+        embeds.write_index(made.embeds, work.waves, work.root)
+        _write_assets(work, made)
+        for image in drawn:
+            image.result()
+    return made
 
 
 def _overview_pages(work: Work, waves: Sequence[WaveWork], homes: Mapping[str, Sequence[Profile]]) -> None:
@@ -191,7 +200,7 @@ def _overview_pages(work: Work, waves: Sequence[WaveWork], homes: Mapping[str, S
     work.write_page("methods", "methods", about)
 
 
-def _write_assets(work: Work) -> None:
+def _write_assets(work: Work, made: Made) -> None:
     from plotly.offline import get_plotlyjs
 
     assets, own = work.root / "assets", Path(__file__).with_name("templates")
@@ -203,16 +212,16 @@ def _write_assets(work: Work) -> None:
         script = plotly_map.geometry_script(work.geometries[vintage], work.units[vintage])
         (assets / f"geometry-{vintage}.js").write_text(script, encoding="utf-8")
     for language, templates in work.environments.items():
-        found = _found(work, templates.filters["fixed"])
+        found = _found(made, templates.filters["fixed"])
         entries = json.dumps(found, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         script = f"window.perceptionSearch = {entries};\n"
         (work.root / language.search_file).write_text(script, encoding="utf-8")
 
 
-def _found(work: Work, translated: Callable[[str], str]) -> list[tuple[str, ...]]:
+def _found(made: Made, translated: Callable[[str], str]) -> list[tuple[str, ...]]:
     """What the search box of a language finds: label, what it is, page, and the English label where it is another."""
     found = []
-    for label, kind, page in work.found:
+    for label, kind, page in made.found:
         shown = translated(label)
         found.append((shown, translated(kind), page, *([label] if shown != label else [])))
     return found

@@ -24,8 +24,9 @@ from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
 from perception.publish.embeds import Embed
 from perception.publish.images import Image
-from perception.publish.language import ENGLISH, Language
+from perception.publish.language import ENGLISH, LANGUAGES, Language, labels_in
 from perception.publish.maps import Row, records
+from perception.publish.page_templates import page_environment
 from perception.publish.views import Subject
 
 if TYPE_CHECKING:
@@ -69,22 +70,47 @@ class WaveWork:
 
 
 @dataclass
+class Made:
+    """What was made: pages by name, images yet to be drawn, embeds, what the search box finds."""
+
+    pages: dict[str, Path] = field(default_factory=dict)
+    images: list[Image] = field(default_factory=list)
+    embeds: list[Embed] = field(default_factory=list)
+    found: list[tuple[str, str, str]] = field(default_factory=list)
+    """(label, what it is, page)."""
+
+    def add(self, other: Made) -> None:
+        """Add what else was made."""
+        self.pages |= other.pages
+        self.images += other.images
+        self.embeds += other.embeds
+        self.found += other.found
+
+
+@dataclass
 class Work:
-    """What building needs everywhere: sources, folder, templates by language, and what is made once and used again."""
+    """What building needs everywhere: sources, folder, templates by language, and what is made once and used again.
+
+    Another process that is handed it gets the sources and the folder, and makes the rest itself.
+    """
 
     tables: Mapping[str, pd.DataFrame]
     geometries: Mapping[str, Geometry]
     units: Mapping[str, pd.DataFrame]
     root: Path
     made_at: str
-    environments: Mapping[Language, Environment]
     grounds: dict[str, Ground] = field(default_factory=dict)
     by_name: dict[str, list[Row]] = field(default_factory=dict)
-    pages: dict[str, Path] = field(default_factory=dict)
-    images: list[Image] = field(default_factory=list)
-    embeds: list[Embed] = field(default_factory=list)
-    found: list[tuple[str, str, str]] = field(default_factory=list)
-    """What the search box finds: (label, what it is, page)."""
+    by_wave: dict[str, WaveWork] = field(default_factory=dict)
+    made: Made = field(default_factory=Made)
+
+    def __reduce__(self) -> tuple[type[Work], tuple[Any, ...]]:
+        return Work, (self.tables, self.geometries, self.units, self.root, self.made_at)
+
+    @cached_property
+    def environments(self) -> dict[Language, Environment]:
+        """The templates by language."""
+        return {language: page_environment(language, labels_in(language, self.tables)) for language in LANGUAGES}
 
     @property
     def templates(self) -> Environment:
@@ -173,7 +199,7 @@ class Work:
             ways = {"root": root, "site": site, "here": page.as_posix(), "beside": site + folder if language.up else ""}
             text = templates.get_template(f"{template}.html.j2").render({**ways, **content})
             (self.root / language.folder / page).write_text(text, encoding="utf-8")
-        self.pages[name] = page
+        self.made.pages[name] = page
 
 
 def ground_of(work: Work, vintage: str, provinces: Iterable[str]) -> Ground:
@@ -198,7 +224,7 @@ def draw(work: Work, path: str, drawing: Drawing, wave: Row, inputs: Mapping[str
         "code_version": code_version(),
         images.MADE_AT: work.made_at,
     }
-    work.images.append(Image(path, drawing, provenance))
+    work.made.images.append(Image(path, drawing, provenance))
 
 
 def code_version() -> str:
@@ -217,7 +243,7 @@ def panels(made: Sequence[Embed]) -> dict[str, Any]:
 def write_embeds(work: Work, made: Sequence[Embed]) -> None:
     for embed in made:
         embeds.write_embed(embed, work.root, work.templates)
-    work.embeds += made
+    work.made.embeds += made
 
 
 def together(wave: Row) -> tuple[str, str, bool]:

@@ -44,7 +44,15 @@ from perception.publish.site_work import (
 from perception.publish.views import Subject
 
 
-def wave_work(work: Work, wave: Row) -> WaveWork:
+def wave_work(work: Work, name: str) -> WaveWork:
+    """The work on a wave, prepared once."""
+    if name not in work.by_wave:
+        (wave,) = (wave for wave in work.waves if wave["wave"] == name)
+        work.by_wave[name] = _wave_work(work, wave)
+    return work.by_wave[name]
+
+
+def _wave_work(work: Work, wave: Row) -> WaveWork:
     name, places = wave["wave"], work.units[wave["vintage"]]
     districts = work.districts(wave["vintage"])
     indicators = records(only(work.tables["published_indicators"], wave=name))
@@ -110,7 +118,7 @@ def write_wave_pages(work: Work, one: WaveWork) -> None:
         services.setdefault(maps.text(of.indicator["service_label"]) or "Other", []).append(row)
     content = about | {"cards": cards, "ground": one.ground, "services": services}
     work.write_page(f"{one.name}/index", "wave", content)
-    work.found.append((one.wave["title"], "Survey", f"{one.name}/index.html"))
+    work.made.found.append((one.wave["title"], "Survey", f"{one.name}/index.html"))
     work.write_page(f"{one.name}/quality", "wave_quality", about | {"results": _quality(work, one)})
 
 
@@ -255,7 +263,7 @@ def _indicator_page(
         **panels(made),
     }
     work.write_page(name, "indicator", {**about, **content})
-    work.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
+    work.made.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
     return estimates, headline
 
 
