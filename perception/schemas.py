@@ -1014,6 +1014,12 @@ TABLES: dict[str, Table] = {
             (
                 *_TREND_KEY,
                 _SIMULATED,
+                Column(
+                    "one_district",
+                    "boolean",
+                    "Whether the maps of both waves have it as the one district of this id, so that the change is also "
+                    "that of the wave's own district; a union of districts or a larger unit is not",
+                ),
                 *_TREND_STATISTICS,
                 Column("note", "string", "Why it does not compare, or what was recoded to compare", nullable=True),
                 Column("quality", "string", "Whether it may be used", allowed=QUALITIES),

@@ -16,6 +16,8 @@ REFERENCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "reference"
 SVG = "{http://www.w3.org/2000/svg}"
 SUPPRESSED, CAREFUL, UNCOVERED = "kp-hangu", "kp-kurram", "kp-tank"
 BETTER, WORSE, INCOMPARABLE = "kp-abbottabad", "kp-bannu", "kp-buner"
+WIDER = "kp-haripur"
+"""Whose change is of a larger district that was split."""
 NASTY = 'Satisfied with <script>alert("x")</script> & care'
 MADE_AT = "2026-01-01T00:00:00Z"
 WAVES = {
@@ -118,6 +120,7 @@ def _trends(estimates: list[dict]) -> list[dict[str, object]]:
             continue
         key = {name: row[name] for name in ("wave", "indicator", "level", "unit_id", "domain")}
         key |= {"predecessor": "kp-2018", "vintage": "2018", "simulated": True}
+        key |= {"one_district": row["unit_id"] != WIDER}
         change, verdict = CHANGES.get(row["unit_id"], (0.01, "cannot_tell"))
         if row["indicator"] == "asked_bribe" or row["unit_id"] == INCOMPARABLE:
             said = {"quality": "suppress", "verdict": "not_comparable", "reason": "not_comparable"}

@@ -25,6 +25,7 @@ from tests.site_tables import (
     SUPPRESSED,
     UNCOVERED,
     WAVES,
+    WIDER,
     built_site,
     no_pngs,
     published_tables,
@@ -296,12 +297,14 @@ def test_changes_on_pages_are_those_of_the_table(folder):
         district: re.findall(
             r"(?:[+−][\d.]+|\b0\.0) (?:Better|Worse|Cannot tell)", shown(page(folder, f"districts/{district}"))
         )
-        for district in (BETTER, "kp-bannu", "kp-swat", INCOMPARABLE, SUPPRESSED, "punjab-lahore")
+        for district in (BETTER, "kp-bannu", "kp-swat", INCOMPARABLE, SUPPRESSED, WIDER, "punjab-lahore")
     }
     assert set(cells[BETTER]) == {"+5.0 Better"}
     assert set(cells["kp-bannu"]) == {"−5.0 Worse"}
     assert set(cells["kp-swat"]) == {"+1.0 Cannot tell"}
-    assert cells[INCOMPARABLE] == cells[SUPPRESSED] == cells["punjab-lahore"] == []
+    assert cells[INCOMPARABLE] == cells[SUPPRESSED] == cells[WIDER] == cells["punjab-lahore"] == []
+    numbers = pd.read_csv(folder / "kp-2021" / "satisfied.csv").set_index("unit_id")["change"]
+    assert (pd.isna(numbers[WIDER]), numbers["kp-swat"]) == (True, 0.01)
 
 
 def test_a_service_page_shows_its_indicators_in_all_rounds_newest_first(folder):

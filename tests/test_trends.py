@@ -36,7 +36,7 @@ from perception.geography.gazetteer import Gazetteer
 from perception.intake.codebook import compared_quantities
 from perception.intake.describe import raked_margins
 from perception.intake.instrument import load_instrument
-from perception.schemas import conform, contract_breaches
+from perception.schemas import TABLES, conform, contract_breaches
 from tests.test_codebook import make_wave
 from tests.test_estimation import (
     INSTRUMENT,
@@ -604,6 +604,33 @@ def test_a_change_is_published_only_with_all_its_parts(
         assert set(shown.index[shown]) - set(table.index[table["quality"] != "suppress"]) == set(lost)
         assert table.loc[lost, [*numbers, "verdict"]].isna().all(axis=None)
         assert set(table.loc[lost, "reason"]) == {"few_persons"}
+
+
+def test_a_change_of_a_union_is_not_that_of_the_district_whose_name_it_has(gazetteer: Gazetteer) -> None:
+    """Murree was a part of Rawalpindi until 2025, and Chitral was one district until 2018."""
+    waves = pd.DataFrame(
+        {
+            "wave": ["w1", "w2", "w3"],
+            "predecessor": [None, "w1", "w2"],
+            "vintage": ["2018", "2023", "2025"],
+            "shared_psus": False,
+        }
+    )
+    members = common_members(waves, gazetteer)
+    compared = [("w2", "kp-chitral"), ("w2", "kp-swat"), ("w3", "punjab-rawalpindi"), ("w3", "punjab-lahore")]
+    cell = {"indicator": "good", "level": "district", "domain": "all", "verdict": "cannot_tell", "simulated": True}
+    before = {"w2": "w1", "w3": "w2"}
+    changes = pd.DataFrame(
+        [cell | {"wave": wave, "predecessor": before[wave], "unit_id": unit} for wave, unit in compared]
+    )
+    whole = changes.iloc[[0]].assign(level="all", unit_id="all")
+    rows = pd.concat([changes, whole], ignore_index=True).reindex(columns=TABLES["trends"].names)
+    known = published_of(
+        [(wave, "district", unit, "all", "publish", None) for wave in ("w1", "w2", "w3") for unit in ("kp-swat",)]
+    )
+    table = published_trends(conform(rows.assign(n_before=0, n_after=0), "trends"), known, INDICATORS, members)
+    one = table.set_index(["wave", "unit_id"])["one_district"]
+    assert one.to_dict() == {**dict(zip(compared, [False, True, False, True], strict=True)), ("w2", "all"): False}
 
 
 GAP_DOMAINS = [f"gap:{gap}" for gap in GAPS]

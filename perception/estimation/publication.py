@@ -490,9 +490,17 @@ def published_trends(
     shown = frame["quality"] != "suppress"
     numbers = ["before", "after", "change", "se", "low", "high", "df", "p_value", "n_before", "n_after"]
     frame[numbers] = frame[numbers].where(shown)
+    frame = frame.merge(_one_district(members), on=["wave", "level", "unit_id"], how="left", validate="m:1")
+    frame["one_district"] = frame["one_district"].eq(True)
     levels = ["before", "after", "change", "se", "low", "high"]
     judged = _rounded(trend_verdicts(frame, comparable), levels, _decimals(frame, published))
     return conform(judged.assign(verdict=judged["verdict"].where(shown | ~comparable)), "published_trends")
+
+
+def _one_district(members: pd.DataFrame) -> pd.DataFrame:
+    """Column one_district by wave, level and unit_id: whether both maps have the unit as the one district of its id."""
+    one = (members["unit_id"] == members["district_id"]).groupby([members["wave"], members["unit_id"]]).all()
+    return one.rename("one_district").reset_index().assign(level="district")
 
 
 def _with_quality(

@@ -45,11 +45,16 @@ class Ground:
 
 @dataclass(frozen=True)
 class WaveWork:
-    """A wave with what its pages share: subjects by indicator, changes by (indicator, district), where it is drawn."""
+    """A wave with what its pages share: subjects by indicator, changes by (indicator, unit), where it is drawn.
+
+    Units of `shared_changes` are those of the map that the wave shares with the one before; `changes` has those of
+    them that are a district of the wave too, in the same borders.
+    """
 
     wave: Row
     subjects: Mapping[str, Subject]
     changes: Mapping[tuple[str, str], Row]
+    shared_changes: Mapping[tuple[str, str], Row]
     shared_vintage: str
     since: str
     ground: Ground | None
@@ -58,11 +63,6 @@ class WaveWork:
     @property
     def name(self) -> str:
         return str(self.wave["wave"])
-
-    def changes_of(self, of: Subject) -> dict[str, Row]:
-        """The changes of an indicator by district."""
-        indicator = of.indicator["indicator"]
-        return {district: row for (key, district), row in self.changes.items() if key == indicator}
 
     @property
     def headline(self) -> list[Subject]:
@@ -279,6 +279,11 @@ def only(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     for column, value in wanted.items():
         frame = frame.loc[frame[column] == value]
     return frame
+
+
+def of_indicator(rows: Mapping[tuple[str, str], Row], of: Subject) -> dict[str, Row]:
+    """The rows of an indicator by unit, of rows by (indicator, unit)."""
+    return {unit: row for (indicator, unit), row in rows.items() if indicator == of.indicator["indicator"]}
 
 
 def rows_by(frame: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], list[Row]]:

@@ -36,6 +36,7 @@ from perception.publish.site_work import (
     draw,
     ground_of,
     headlines,
+    of_indicator,
     only,
     panels,
     together,
@@ -73,12 +74,17 @@ def _wave_work(work: Work, wave: Row) -> WaveWork:
     return WaveWork(
         wave=wave,
         subjects=subjects,
-        changes={(row["indicator"], row["unit_id"]): row for row in records(trends)},
+        changes=_by_unit(trends[trends["one_district"]]),
+        shared_changes=_by_unit(trends),
         shared_vintage=str(trends["vintage"].iloc[0]) if len(trends) else "",
         since=work.titles.get(predecessor, predecessor),
         ground=ground_of(work, wave["vintage"], provinces) if provinces else None,
         models=driver_pages.model_pages(wave, work.tables, labels, places, work.titles),
     )
+
+
+def _by_unit(trends: pd.DataFrame) -> dict[tuple[str, str], Row]:
+    return {(row["indicator"], row["unit_id"]): row for row in records(trends)}
 
 
 def _peers(work: Work, wave: Row, indicator: Row) -> pd.Series:
@@ -194,7 +200,7 @@ class _Pictures:
 def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictures:
     estimates = views.estimate_map(of, ground.base)
     drawn = [(estimates, ground), (views.band_map(of, ground.base), ground)]
-    changes = one.changes_of(of)
+    changes = of_indicator(one.shared_changes, of)
     if any(maps.is_published(row) for row in changes.values()):
         shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
         drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
@@ -293,5 +299,5 @@ def _rankings(work: Work, one: WaveWork, of: Subject) -> list[Ranking]:
     waves = {wave["wave"] for wave in work.waves if together(wave) == together(one.wave)}
     ranked = [row for row in work.ranks.get((of.indicator["indicator"],), []) if row["wave"] in waves]
     links = work.diagnoses.get(of.indicator["indicator"], {})
-    changes = {(one.name, district): row for district, row in one.changes_of(of).items()}
+    changes = {(one.name, district): row for district, row in of_indicator(one.changes, of).items()}
     return rankings.rankings(of, ranked, work.place_rows, links, changes)
