@@ -10,6 +10,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import plotly.graph_objects as go
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given
@@ -393,3 +394,16 @@ def test_a_district_without_a_shape_is_named_and_keeps_its_row(tables, known):
         assert 'data-district="kp-swat"' not in text
         assert "no shape for them: Swat." in ElementTree.fromstring(text).findtext(f"{SVG}desc", "")
     assert "kp-swat" not in json.dumps(plotly_map.figure(spec, base))
+
+
+def test_records_are_those_that_pandas_gives():
+    mixed = {
+        "text": pd.Series(["a", None, "c"], dtype="str"),
+        "whole": pd.Series([1, None, 3], dtype="Int64"),
+        "number": [0.5, float("nan"), 2.0],
+        "flag": [True, False, True],
+        "any": pd.Series(["x", None, 3], dtype="object"),
+    }
+    rows, expected = maps.records(pd.DataFrame(mixed)), pd.DataFrame(mixed).to_dict("records")
+    assert repr(rows) == repr(expected)  # repr tells 1 from 1.0 and None from nan, and nan is itself
+    assert maps.records(pd.DataFrame(mixed).iloc[:0]) == []

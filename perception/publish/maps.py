@@ -292,8 +292,10 @@ def shown_estimates(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
-    """The rows of a frame as dictionaries."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    """The rows of a frame as pandas' own `to_dict` gives them, which reads texts one by one and takes twice as long."""
+    names = [str(name) for name in frame]
+    columns = [[None if value is pd.NA else value for value in frame[name].astype("object").tolist()] for name in frame]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def text(value: object) -> str:

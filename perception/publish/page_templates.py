@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def page_environment(language: Language = ENGLISH, labels: Mapping[str, str] | N
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(known.translations, newstyle=True)  # type: ignore[attr-defined]
-    environment.filters |= {"said": known.said, "fixed": known.fixed}
+    environment.filters |= {"said": cache(known.said), "fixed": known.fixed}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.globals |= {
         "language": language,
