@@ -9,8 +9,8 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
-import plotly.graph_objects as go
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import shapely
 from hypothesis import given
