@@ -132,88 +132,146 @@ def domain_quantiles(
         units[["district_id", "division_id", "province_id"]], on="district_id", how="left", validate="m:1"
     )
     kinds = product(domain_dimensions(people) if dimensions is None else dimensions, UNIT_COLUMNS.items())
-    parts = [
-        _quantiles_of(
-            placed, p, [*([column] if column else []), *group], level, design, calibrated, scheme, around_attained
-        )
-        for group, (level, column) in kinds
-    ]
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+    by_kind = [([*([column] if column else []), *group], level) for group, (level, column) in kinds]
+    found = [one for by, level in by_kind if (one := _of_kind(placed, p, by, level, calibrated, scheme)) is not None]
+    shares = _shares(found, str(people["indicator"].iloc[0]), design, calibrated, scheme)
+    tables = [_quantiles(one, p, *both, around_attained) for one, both in zip(found, shares, strict=True)]
+    return pd.concat(tables, ignore_index=True)
 
 
-def _quantiles_of(
+@dataclass(frozen=True)
+class _Share:
+    """Sums that the share of people with a number at or below another is estimated from, in several domains."""
+
+    cells: pd.DataFrame
+    calibration_sums: pd.DataFrame | None
+    replicate_sums: tuple[Numbers, Numbers] | None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of domain of one level: `domains` (level, unit_id, domain), the quantile in each, the shares around it.
+
+    `at` is the share at or below the quantile, `below` the one strictly below it.
+    """
+
+    domains: pd.DataFrame
+    spread: Distribution
+    quantile: Numbers
+    at: _Share
+    below: _Share
+
+
+def _of_kind(
     placed: pd.DataFrame,
     p: float,
     by: list[str],
     level: str,
-    design: Design,
     calibrated: CalibratedCells | None,
     scheme: Scheme | None,
-    around_attained: bool,
-) -> pd.DataFrame:
-    """Quantiles of one level by one kind of domain; `by` has the columns of the unit (none for all) and the domain."""
+) -> _Kind | None:
+    """`by` has the columns of the unit (none for all) and the domain; None where nobody gave a valid answer."""
     inside = placed[placed[by].notna().all(axis="columns")] if by else placed
     domain, names = _domains(inside, by, level)
-    counted = inside[inside["answered"]].assign(code=domain[inside["answered"].to_numpy()])
+    inside = inside.assign(code=domain)
+    counted = inside[inside["answered"]]
     if counted.empty:
-        return names.iloc[:0]
-    _, code = np.unique(counted["code"], return_inverse=True)  # domains with a valid answer
+        return None
+    numbered, code = np.unique(counted["code"], return_inverse=True)  # domains with a valid answer
     spread = distribution(code, counted["y"], counted["weight"])
     quantile = spread.quantile(p)
     y = counted["y"].to_numpy(float)
 
-    def share(part: NDArray[np.bool_]) -> pd.DataFrame:
-        return _shares(inside.assign(code=domain), counted, code, part.astype(float), names, design, calibrated, scheme)
+    def share(part: NDArray[np.bool_]) -> _Share:
+        return _share(inside, counted, code, part.astype(float), names, calibrated, scheme)
 
-    table = share(y <= quantile[code])
+    domains = names.loc[numbered].reset_index(drop=True)
+    return _Kind(domains, spread, quantile, share(y <= quantile[code]), share(y < quantile[code]))
+
+
+def _share(
+    people: pd.DataFrame,
+    counted: pd.DataFrame,
+    code: NDArray[np.intp],
+    part: Numbers,
+    names: pd.DataFrame,
+    calibrated: CalibratedCells | None,
+    scheme: Scheme | None,
+) -> _Share:
+    """The sums of `part` (0/1 of the rows of `counted`) in the domains that `code` numbers.
+
+    `people` also has those without a valid answer; `names` are level, unit_id and domain of its `code`.
+    """
+    sums = None
+    if calibrated is not None:
+        sums = _calibration_sums(counted, part, calibrated).join(names, on="code").drop(columns="code")
+    replicates = None
+    if scheme is not None:
+        weights = counted[replicate_columns(list(counted.columns))].to_numpy(float)
+        of_all, of_part = (
+            grouped_sums(code, code.max() + 1, factors, weights) for factors in (np.ones(len(code)), part)
+        )
+        replicates = of_all, of_part
+    return _Share(_cells(people, part).join(names, on="code"), sums, replicates)
+
+
+def _shares(
+    found: Sequence[_Kind], indicator: str, design: Design, calibrated: CalibratedCells | None, scheme: Scheme | None
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The estimates of both shares of each kind of domain, a row for each of its domains; all are made at once.
+
+    Each share goes by a name of its own, since design effects are pooled by indicator and level.
+    """
+    shares = {f"{number} {name}": share for number, one in enumerate(found) for name, share in _both(one)}
+    cells = pd.concat({name: share.cells for name, share in shares.items()}, names=["indicator"])
+    if calibrated is not None:
+        sums = pd.concat({name: share.calibration_sums for name, share in shares.items()}, names=["indicator"])
+        calibrated = replace(calibrated, sums=sums.reset_index("indicator"))
+    replicates = None
+    if scheme is not None:
+        keys = {f"{number} {name}": one.domains for number, one in enumerate(found) for name, _ in _both(one)}
+        key = pd.concat(keys, names=["indicator"]).reset_index("indicator").reset_index(drop=True)
+        both = zip(*(share.replicate_sums for share in shares.values()), strict=True)
+        of_all, of_part = (np.concatenate(parts) for parts in both)
+        replicates = ReplicateSums(scheme, key, of_all, of_part)
+    made = domain_estimates(
+        cells.reset_index("indicator"), design, dict.fromkeys(shares, "share"), calibrated, replicates
+    )
+    tables = {str(name): rows.assign(indicator=indicator) for name, rows in made.groupby("indicator", observed=True)}
+
+    def table(number: int, name: str) -> pd.DataFrame:
+        domains = found[number].domains
+        return domains.merge(tables[f"{number} {name}"], on=list(domains.columns), validate="1:1")
+
+    return [(table(number, "at"), table(number, "below")) for number in range(len(found))]
+
+
+def _both(one: _Kind) -> tuple[tuple[str, _Share], ...]:
+    return ("at", one.at), ("below", one.below)
+
+
+def _quantiles(
+    one: _Kind, p: float, table: pd.DataFrame, strictly_below: pd.DataFrame, around_attained: bool
+) -> pd.DataFrame:
+    """The quantile of each domain, from the estimates of the shares at or below it and strictly below it."""
     degrees = table["df"].to_numpy(float)
     df = np.where(degrees < 1, np.nan, degrees)
     attained, above = (table[name].to_numpy(float, na_value=np.nan) for name in ("estimate", "se"))
     if around_attained:
         ends = t_interval(attained, above, df)
     else:
-        below = share(y < quantile[code])["se"].to_numpy(float, na_value=np.nan)
+        below = strictly_below["se"].to_numpy(float, na_value=np.nan)
         wanted = np.full(len(df), p)
         ends = t_interval(wanted, below, df)[0], t_interval(wanted, above, df)[1]
-    table["low"], table["high"] = (spread.quantile(end) for end in ends)
+    table["low"], table["high"] = (one.spread.quantile(end) for end in ends)
     length = (table["high"] - table["low"]).to_numpy()
     if not around_attained:
-        length = np.maximum(length, spread.interpolated(ends[1]) - spread.interpolated(ends[0]))
+        length = np.maximum(length, one.spread.interpolated(ends[1]) - one.spread.interpolated(ends[0]))
     unit_interval = t_interval(np.zeros(len(df)), np.ones(len(df)), df)
     table["se"] = length / (unit_interval[1] - unit_interval[0])
-    table["estimate"] = quantile
+    table["estimate"] = one.quantile
     table["cv"] = (table["se"] / table["estimate"].abs()).where(table["estimate"] != 0)
     return table.assign(interval="woodruff", n_positive=np.nan)
-
-
-def _shares(
-    people: pd.DataFrame,
-    counted: pd.DataFrame,
-    code: NDArray[np.intp],
-    part: Numbers,
-    names: pd.DataFrame,
-    design: Design,
-    calibrated: CalibratedCells | None,
-    scheme: Scheme | None,
-) -> pd.DataFrame:
-    """Estimates of the share `part` (0/1 of the rows of `counted`), one row for each domain that `code` numbers.
-
-    `people` also has those without a valid answer; `names` are level, unit_id and domain of its `code`.
-    """
-    indicator = str(people["indicator"].iloc[0])
-    domains = names.loc[np.unique(counted["code"])].reset_index(drop=True)
-    cells = _cells(people, part).join(names, on="code").assign(indicator=indicator)
-    replicates = None
-    if calibrated is not None:
-        sums = _calibration_sums(counted, part, calibrated).join(names, on="code").drop(columns="code")
-        calibrated = replace(calibrated, sums=sums.assign(indicator=indicator))
-    if scheme is not None:
-        weights = counted[replicate_columns(list(counted.columns))].to_numpy(float)
-        wx, wy = (grouped_sums(code, len(domains), factors, weights) for factors in (np.ones(len(code)), part))
-        key = domains.assign(indicator=indicator)[["indicator", *names.columns]]
-        replicates = ReplicateSums(scheme, key, wx, wy)
-    shares = domain_estimates(cells, design, {indicator: "share"}, calibrated, replicates)
-    return domains.merge(shares, on=list(names.columns), validate="1:1")
 
 
 def _domains(inside: pd.DataFrame, by: list[str], level: str) -> tuple[NDArray[np.intp], pd.DataFrame]:
