@@ -31,7 +31,15 @@ from perception.intake.readers import read_table
 from perception.intake.remedies import remedied
 from perception.intake.wave_file import CENSUS, Wave
 from perception.intake.xlsform import form_labels, read_xlsform
-from perception.project import MADE_FROM, Project, WaveInputs, open_wave, without_the_wave_before
+from perception.project import (
+    MADE_FROM,
+    Project,
+    WaveInputs,
+    made_from,
+    made_from_of,
+    open_wave,
+    without_the_wave_before,
+)
 from perception.schemas import TABLES, conform
 
 if TYPE_CHECKING:
@@ -82,8 +90,15 @@ def codebook_changes(project: Project, inputs: WaveInputs, after: pd.DataFrame) 
     if before.wave.instrument != wave.instrument:
         what = f"{wave.predecessor} has the instrument {before.wave.instrument}, this wave {wave.instrument}"
         raise InputError([Problem(place, what, "Name a wave of the same instrument.")])
-    raw = raw_responses(before.wave, before.folder)
-    return codebook.codebook_changes(wave_codebook(before, raw), after, wave, inputs.instrument)
+    return codebook.codebook_changes(_codebook_as_made(project, before), after, wave, inputs.instrument)
+
+
+def _codebook_as_made(project: Project, inputs: WaveInputs) -> pd.DataFrame:
+    """Table `wave_codebook` of a wave, as it was made where what it was made from has not changed."""
+    stored = project.table("wave_codebook", inputs.wave.id)
+    if made_from_of(stored) == made_from(project, inputs.wave.id):
+        return pd.read_parquet(stored)
+    return wave_codebook(inputs, raw_responses(inputs.wave, inputs.folder))
 
 
 def district_estimates(
@@ -130,8 +145,8 @@ def estimate_review(
         previous_estimates=previous,
     )
     review = quality.quality_tables(evidence, stage="estimates")[0]
-    made_from = None if previous is None else previous.attrs.get(MADE_FROM)
-    review.attrs[COMPARED_WITH] = without_the_wave_before(made_from)
+    run_before = None if previous is None else previous.attrs.get(MADE_FROM)
+    review.attrs[COMPARED_WITH] = without_the_wave_before(run_before)
     return review
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from perception import fingerprint, project
+from perception import fingerprint, project, wave_tables
+from perception.intake.wave_file import Wave
 from perception.kept import Frames, kept
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import project_site
@@ -85,11 +86,23 @@ def test_only_what_changed_is_made_again_and_the_results_are_those_of_a_run_from
     assert_as_from_nothing(two_waves, tmp_path / "first")
 
 
-def test_a_named_wave_is_made_again_and_one_that_was_compared_with_another_run_too(two_waves: Project) -> None:
+def test_a_named_wave_is_made_again_and_one_that_was_compared_with_another_run_too(
+    two_waves: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: set[str] = set()
+    read: list[str] = []
+    raw_responses = wave_tables.raw_responses
+
+    def noted(wave: Wave, folder: Path) -> pd.DataFrame:
+        read.append(wave.id)
+        return raw_responses(wave, folder)
+
+    monkeypatch.setattr(wave_tables, "raw_responses", noted)
     assert runner.run_waves(two_waves, [SECOND], lambda place, *_: made.add(place)) == []
     assert made == {SECOND, runner.PUBLISHING}
+    assert read == [FIRST]
     assert updated(two_waves) == ALL  # the second was reviewed while the first had no estimates
+    assert read == [FIRST]  # the codebook of the wave before is the one that was just made
     assert updated(two_waves) == set()
     assert len(pd.read_parquet(two_waves.table("published_trends", None))) > 0
     made.clear()
