@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from perception.project import Project
 
@@ -129,15 +133,51 @@ def write_small_wave(folder: Path, answers: pd.DataFrame | None = None, wave: st
     return folder
 
 
-@pytest.fixture
-def small_project(tmp_path: Path) -> Project:
+def small_project_in(folder: Path) -> Project:
     """A project with the repository's gazetteer, the small instrument and the small wave in place."""
-    project = Project(tmp_path / "project")
+    project = Project(folder / "project")
     shutil.copytree(ROOT / "data/raw/reference", project.reference)
     project.instruments.mkdir(parents=True)
     project.instrument_file("small").write_text(SMALL_INSTRUMENT, encoding="utf-8")
-    write_small_wave(project.waves / "small-2021")
+    write_small_wave(project.waves / FIRST)
     return project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dagster_does_not_wait_for_the_disk() -> Iterator[None]:
+    """A run commits some thousand times; only a loss of power needs what waiting for the disk is good for."""
+
+    def switch_off(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", switch_off)
+    yield
+    event.remove(Engine, "connect", switch_off)
+
+
+@pytest.fixture
+def small_project(tmp_path: Path) -> Project:
+    """A project with the repository's gazetteer, the small instrument and the small wave in place."""
+    return small_project_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project after a run with its whole site, images empty. Not to be changed: see `run_project`."""
+    from pipelines import runner
+    from tests.site_tables import no_pngs
+
+    project = small_project_in(tmp_path_factory.mktemp("run"))
+    with pytest.MonkeyPatch.context() as patch:
+        no_pngs(patch)
+        assert runner.run_waves(project, [FIRST], lambda *_: None) == []
+    return project
+
+
+@pytest.fixture
+def run_project(run_once: Project, tmp_path: Path) -> Project:
+    """The small project as a run leaves it, a copy for each test."""
+    return Project(shutil.copytree(run_once.root, tmp_path / "project"))
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from perception.geography import Geometry, district_geometry, load_gazetteer, vintage_units
+from perception.project import Project
 from perception.publish import drawing, images, maps, site, static_map, views, workers
+from perception.publish.project_site import PublishedSite
 from perception.publish.views import Subject
 from perception.schemas import TABLES, conform
 
@@ -314,6 +316,14 @@ def no_pngs(patch: pytest.MonkeyPatch) -> None:
 def _write_nothing(_: drawing.Drawing, place: Path) -> None:
     for ending in (".png", "@2x.png"):
         place.with_name(place.name + ending).write_bytes(b"")
+
+
+def small_site(project: Project, *_: object) -> PublishedSite:
+    """A site of one page, always the same: in place of `publish_site` where nobody looks at pages."""
+    page = project.site / "index.html"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("<!doctype html><title>Surveys</title>", encoding="utf-8")
+    return PublishedSite({"index": page}, [], [])
 
 
 def built_site(folder: Path, tables: dict[str, pd.DataFrame] | None = None) -> Path:

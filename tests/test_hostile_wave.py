@@ -95,6 +95,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     )
     write_small_wave(project.waves / WAVE, answers, made_hostile(wave))
     with pytest.MonkeyPatch.context() as patch:
+        no_pngs(patch)
         patch.setenv(PROJECT_VARIABLE, str(project.root))
         patch.delenv("DAGSTER_HOME", raising=False)
         assert runner.run_waves(project, [WAVE], lambda *_: None) == []

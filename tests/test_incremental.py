@@ -18,6 +18,7 @@ from perception.publish import project_site
 from perception.schemas import TABLES
 from pipelines import cli, runner
 from tests.conftest import FIRST, LATER, SECOND, SMALL_INSTRUMENT, small_answers, write_small_wave
+from tests.site_tables import small_site
 
 ALL = {FIRST, SECOND, runner.PUBLISHING}
 
@@ -41,14 +42,6 @@ def updated(project: Project) -> set[str]:
     return made
 
 
-def small_site(project: Project, *_: object) -> project_site.PublishedSite:
-    """A site of one page, always the same."""
-    page = project.site / "index.html"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text("<!doctype html><title>Surveys</title>", encoding="utf-8")
-    return project_site.PublishedSite({"index": page}, [], [])
-
-
 def results(project: Project) -> dict[Path, tuple[bytes, int]]:
     """Content and time of the last change of everything made, but for Dagster's own files and locks."""
     own = (project.internal / "dagster", project.internal / "locks")
@@ -68,22 +61,24 @@ def assert_as_from_nothing(project: Project, folder: Path) -> None:
 
 
 def test_only_what_changed_is_made_again_and_the_results_are_those_of_a_run_from_nothing(
-    two_waves: Project, tmp_path: Path
+    run_project: Project, tmp_path: Path
 ) -> None:
-    assert updated(two_waves) == ALL
-    before = results(two_waves)
-    assert updated(two_waves) == set()
-    assert results(two_waves) == before
+    assert updated(run_project) == set()
+    write_small_wave(run_project.waves / SECOND, small_answers(seed=2), LATER)
+    assert updated(run_project) == {SECOND, runner.PUBLISHING}
+    before = results(run_project)
+    assert updated(run_project) == set()
+    assert results(run_project) == before
 
-    write_small_wave(two_waves.waves / SECOND, small_answers(seed=3), LATER)
-    assert updated(two_waves) == {SECOND, runner.PUBLISHING}
-    assert_as_from_nothing(two_waves, tmp_path / "second")
+    write_small_wave(run_project.waves / SECOND, small_answers(seed=3), LATER)
+    assert updated(run_project) == {SECOND, runner.PUBLISHING}
+    assert_as_from_nothing(run_project, tmp_path / "second")
 
     # The wave that follows is compared with the first, whose questionnaire and estimates may differ now.
-    write_small_wave(two_waves.waves / FIRST, small_answers(seed=4))
-    assert updated(two_waves) == ALL
-    assert updated(two_waves) == set()
-    assert_as_from_nothing(two_waves, tmp_path / "first")
+    write_small_wave(run_project.waves / FIRST, small_answers(seed=4))
+    assert updated(run_project) == ALL
+    assert updated(run_project) == set()
+    assert_as_from_nothing(run_project, tmp_path / "first")
 
 
 def test_a_named_wave_is_made_again_and_one_that_was_compared_with_another_run_too(

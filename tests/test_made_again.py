@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
@@ -15,7 +14,8 @@ from perception.publish import project_site
 from perception.wave_folders import remove_wave
 from pipelines import runner
 from tests.conftest import FIRST, LATER, SECOND, small_answers, write_small_wave
-from tests.test_incremental import ALL, small_site, updated
+from tests.site_tables import small_site
+from tests.test_incremental import ALL, updated
 
 
 @pytest.fixture(autouse=True)
@@ -25,32 +25,32 @@ def _small_site(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_failure_or_somebody_took_away_is_made_again(
-    small_project: Project, monkeypatch: pytest.MonkeyPatch
+    run_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert updated(small_project) == {FIRST, runner.PUBLISHING}
-    for lost in (small_project.site / "index.html", small_project.public_warehouse):
+    assert updated(run_project) == set()
+    for lost in (run_project.site / "index.html", run_project.public_warehouse):
         lost.unlink()
-        assert updated(small_project) == {runner.PUBLISHING}
+        assert updated(run_project) == {runner.PUBLISHING}
         assert lost.exists()
-    small_project.table("psu_totals", FIRST).unlink()
-    assert updated(small_project) == {FIRST}
+    run_project.table("psu_totals", FIRST).unlink()
+    assert updated(run_project) == {FIRST}
 
     # A wave that fails half-way is tried again, also when its files go back to what they were.
     good = small_answers()
-    write_small_wave(small_project.waves / FIRST, good.assign(q2=1))
-    assert [failure.asset for failure in runner.update(small_project, lambda *_: None)] == ["drivers"]
-    write_small_wave(small_project.waves / FIRST, good)
-    assert updated(small_project) == {FIRST, runner.PUBLISHING}
+    write_small_wave(run_project.waves / FIRST, good.assign(q2=1))
+    assert [failure.asset for failure in runner.update(run_project, lambda *_: None)] == ["drivers"]
+    write_small_wave(run_project.waves / FIRST, good)
+    assert updated(run_project) == {FIRST, runner.PUBLISHING}
 
     def broken(*_: object) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr(project_site, "publish_site", broken)
-        (failure,) = runner.publish(small_project, lambda *_: None)
+        (failure,) = runner.publish(run_project, lambda *_: None)
         assert failure.asset == "site"
-    assert updated(small_project) == {runner.PUBLISHING}
-    assert updated(small_project) == set()
+    assert updated(run_project) == {runner.PUBLISHING}
+    assert updated(run_project) == set()
 
 
 def test_a_wave_whose_process_is_ended_fails_alone(two_waves: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,20 +72,17 @@ def test_a_wave_whose_process_is_ended_fails_alone(two_waves: Project, monkeypat
 
 
 def test_a_wave_more_or_less_another_map_or_other_software_is_published(
-    two_waves: Project, monkeypatch: pytest.MonkeyPatch
+    run_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aside = two_waves.waves.parent / "later"
-    shutil.move(two_waves.waves / SECOND, aside)
-    assert updated(two_waves) == {FIRST, runner.PUBLISHING}
-    shutil.move(aside, two_waves.waves / SECOND)
-    assert updated(two_waves) == {SECOND, runner.PUBLISHING}
-    remove_wave(two_waves, SECOND)
-    assert updated(two_waves) == {runner.PUBLISHING}
-    assert set(pd.read_parquet(two_waves.table("published_estimates", None))["wave"]) == {FIRST}
+    write_small_wave(run_project.waves / SECOND, small_answers(seed=2), LATER)
+    assert updated(run_project) == {SECOND, runner.PUBLISHING}
+    remove_wave(run_project, SECOND)
+    assert updated(run_project) == {runner.PUBLISHING}
+    assert set(pd.read_parquet(run_project.table("published_estimates", None))["wave"]) == {FIRST}
 
-    districts = two_waves.reference / "districts.csv"
+    districts = run_project.reference / "districts.csv"
     districts.write_text(districts.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert updated(two_waves) == {FIRST, runner.PUBLISHING}
+    assert updated(run_project) == {FIRST, runner.PUBLISHING}
     monkeypatch.setattr(project, "code_fingerprint", lambda: "another version")
-    assert updated(two_waves) == {FIRST, runner.PUBLISHING}
-    assert updated(two_waves) == set()
+    assert updated(run_project) == {FIRST, runner.PUBLISHING}
+    assert updated(run_project) == set()

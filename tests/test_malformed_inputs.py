@@ -35,6 +35,7 @@ from perception.project import PROJECT_VARIABLE, Project, open_wave
 from perception.wave_folders import wave_problems
 from pipelines import runner
 from tests.conftest import ROOT, SMALL_INSTRUMENT, SMALL_WAVE, small_answers
+from tests.site_tables import no_pngs
 
 WAVE = "small-2021"
 INSTRUMENT = SMALL_INSTRUMENT.replace(
@@ -980,6 +981,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     restore(project)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(perception.project, "load_gazetteer", cache(load_gazetteer))
+        no_pngs(patch)
         patch.setenv(PROJECT_VARIABLE, str(project.root))
         patch.delenv("DAGSTER_HOME", raising=False)
         assert runner.run_waves(project, [WAVE], lambda *_: None) == []

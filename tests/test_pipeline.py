@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from assets.resources import ProjectResource
 from assets.tables import table_asset
 from perception.project import PROJECT_VARIABLE, Project
-from perception.publish import warehouse
+from perception.publish import project_site, warehouse
+from perception.publish.project_site import publish_site
 from perception.schemas import TABLES
 from perception.wave_folders import add_wave
 from perception.wave_tables import wave_sample
@@ -28,23 +29,30 @@ from pipelines.definitions import build_defs
 from pipelines.sensors import Seen, changes, found_waves, made_waves, wave_folder_sensor
 from pipelines.storage import ParquetTables
 from tests.conftest import SMALL_WAVE, small_answers, write_small_wave
-from tests.site_tables import no_pngs
+from tests.site_tables import no_pngs, small_site
 
 WAVE = "small-2021"
 
 
+Query = Callable[[Path, str], list[tuple[object, ...]]]
+
+
 @pytest.fixture(autouse=True)
-def _no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images are tested elsewhere, and drawing them would take half of the time."""
-    no_pngs(monkeypatch)
+def _small_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are tested elsewhere; the few tests here that look at them have `whole_site`."""
+    monkeypatch.setattr(project_site, "publish_site", small_site)
 
 
 @pytest.fixture
-def run(small_project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[runner.RunFailure]]:
-    """Runs the small wave and publishes, in the small project."""
-    monkeypatch.setenv(PROJECT_VARIABLE, str(small_project.root))
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    return lambda: runner.run_waves(small_project, [WAVE], lambda *_: None)
+def whole_site(_small_site: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages as they are published, images empty."""
+    monkeypatch.setattr(project_site, "publish_site", publish_site)
+    no_pngs(monkeypatch)
+
+
+def run(project: Project, wave: str = WAVE) -> list[runner.RunFailure]:
+    """Run a wave and publish."""
+    return runner.run_waves(project, [wave], lambda *_: None)
 
 
 def contents(project: Project) -> dict[Path, bytes]:
@@ -59,45 +67,55 @@ def cause(result: dg.ExecuteInProcessResult) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
-def query(file: Path, sql: str) -> list[tuple[object, ...]]:
-    """Run a query in another process, as a reader would; in one process DuckDB caches files by path."""
-    code = (
-        f"import duckdb, json; print(json.dumps(duckdb.connect({str(file)!r}, read_only=True).sql({sql!r}).fetchall()))"
-    )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return [tuple(row) for row in json.loads(answer.stdout)]
+READER = """
+import duckdb, json, sys
+for line in sys.stdin:
+    file, sql = json.loads(line)
+    with duckdb.connect(file, read_only=True) as connection:
+        print(json.dumps(connection.sql(sql).fetchall()), flush=True)
+"""
 
 
-def test_a_run_makes_every_table_and_keeps_internal_ones_apart(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
-    assert run() == []
+@pytest.fixture(scope="module")
+def query() -> Iterator[Query]:
+    """Runs a query in another process, as a reader would; in one process DuckDB caches files by path."""
+    command = [sys.executable, "-c", READER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+
+        def answer(file: Path, sql: str) -> list[tuple[object, ...]]:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            print(json.dumps([str(file), sql]), file=reader.stdin, flush=True)
+            return [tuple(row) for row in json.loads(reader.stdout.readline())]
+
+        yield answer
+
+
+def test_a_run_makes_every_table_and_keeps_internal_ones_apart(run_once: Project, query: Query) -> None:
     for name, table in TABLES.items():
         across = table.public or name.startswith("small_area") or name in ("trends", "change_decomposition")
-        assert small_project.table(name, None if across else WAVE).exists(), name
-    assert small_project.internal.stat().st_mode & 0o777 == 0o700
+        assert run_once.table(name, None if across else WAVE).exists(), name
+    assert run_once.internal.stat().st_mode & 0o777 == 0o700
     tables = "SELECT DISTINCT table_name FROM duckdb_tables() ORDER BY 1"
-    assert {row[0] for row in query(small_project.public_warehouse, tables)} == {
-        n for n, t in TABLES.items() if t.public
-    }
+    assert {row[0] for row in query(run_once.public_warehouse, tables)} == {n for n, t in TABLES.items() if t.public}
     undocumented = "SELECT count(*) FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"
-    assert query(small_project.public_warehouse, undocumented) == [(0,)]
-    assert (small_project.site / "index.html").exists()
-    assert len(small_project.sdg_file.read_text(encoding="utf-8").splitlines()) == 1  # no service of it counts
+    assert query(run_once.public_warehouse, undocumented) == [(0,)]
+    assert (run_once.site / "index.html").exists()
+    assert len(run_once.sdg_file.read_text(encoding="utf-8").splitlines()) == 1  # no service of it counts
 
     # The five districts were made with satisfaction rising in this order; the ranking must find it again.
     order = (
         "SELECT district_id FROM district_rankings "
         "WHERE indicator = 'satisfied' AND scope = 'province' AND rank > 0 ORDER BY rank"
     )
-    found = [row[0] for row in query(small_project.public_warehouse, order)]
+    found = [row[0] for row in query(run_once.public_warehouse, order)]
     assert found == ["kp-peshawar", "kp-mardan", "kp-swat", "kp-kohat", "kp-bannu"]
 
 
 def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+    run_project: Project, whole_site: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    instrument = small_project.instrument_file("small")
+    instrument = run_project.instrument_file("small")
     asked = instrument.read_text(encoding="utf-8").replace(
         "indicators:\n",
         "  wait: {label: How long did you wait?, type: number, unit: minutes}\nindicators:\n"
@@ -107,16 +125,16 @@ def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
     rng, answers = np.random.default_rng(1), small_answers()
     answers["wait"] = np.round(rng.lognormal(3, 0.5, len(answers)) / 5) * 5 + 5 * (answers["district"] == "Swat")
     wave = SMALL_WAVE + "  wait: {source: wait}\n"
-    folder = small_project.waves / WAVE
+    folder = run_project.waves / WAVE
 
     def estimates(declared: str) -> pd.DataFrame:
         write_small_wave(folder, answers, wave.replace("psu: psu}", f"psu: psu{declared}}}"))
-        assert run() == []
-        table = pd.read_parquet(small_project.table("district_estimates", WAVE))
+        assert run(run_project) == []
+        table = pd.read_parquet(run_project.table("district_estimates", WAVE))
         return table.set_index(["indicator", "level", "unit_id", "domain"])
 
     def gap_errors() -> pd.Series:
-        table = pd.read_parquet(small_project.table("subgroup_gaps", WAVE))
+        table = pd.read_parquet(run_project.table("subgroup_gaps", WAVE))
         return table.set_index(["indicator", "level", "unit_id", "gap"])["se"]
 
     plain = estimates("")
@@ -130,12 +148,13 @@ def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
         method="inverted_cdf",
     )
     assert (swat["estimate"], swat["interval"], swat["n"]) == (expected, "woodruff", 120)
-    published = pd.read_parquet(small_project.table("published_estimates", None)).query("indicator == 'median_wait'")
+    published = pd.read_parquet(run_project.table("published_estimates", None)).query("indicator == 'median_wait'")
     assert (published.query("level == 'all' and domain == 'all'")["quality"] == "publish").all()
     pages = [
-        page.read_text(encoding="utf-8") for page in small_project.site.rglob("*.html") if "median_wait" in str(page)
+        page.read_text(encoding="utf-8") for page in run_project.site.rglob("*.html") if "median_wait" in str(page)
     ]
     assert any("In minutes" in page for page in pages)
+    monkeypatch.setattr(project_site, "publish_site", small_site)
 
     # Six PSUs of twenty-four in each district: three quarters of the variance.
     answers["population"] = 24
@@ -158,28 +177,26 @@ def test_replicate_weights_numbers_of_psus_and_a_median_go_all_the_way(
     assert 0.7 < of_gaps.median() < 1.4
     assert (of_gaps - 1).abs().min() > 1e-6
     # Change is made from the last complete run, which keeps how replicates count.
-    facts = pd.read_parquet(small_project.complete_table("waves", WAVE)).iloc[0]
-    scheme = wave_sample(small_project, facts).scheme
+    facts = pd.read_parquet(run_project.complete_table("waves", WAVE)).iloc[0]
+    scheme = wave_sample(run_project, facts).scheme
     assert scheme is not None
     np.testing.assert_allclose(scheme.scale * scheme.rscales, 1 / 39)
 
 
-def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
+def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(run_project: Project) -> None:
     later = SMALL_WAVE.replace("small-2021", "small-2022")
     declared = "predecessor: small-2021\ncomparability: {heard: {verdict: break, reason: Asked by telephone}}\n"
     later = later.replace("respondent_id:", declared + "respondent_id:")
     answers = small_answers(seed=2)
     answers["q1"] = answers["q1"].where(answers["id"] % 2 == 0, 3)  # every second is satisfied now
-    write_small_wave(small_project.waves / "small-2022", answers, later)
-    assert run() == []
-    before = pd.read_parquet(small_project.table("published_trends", None))
+    write_small_wave(run_project.waves / "small-2022", answers, later)
+    assert runner.publish(run_project, lambda *_: None) == []
+    before = pd.read_parquet(run_project.table("published_trends", None))
     assert before.empty  # the later wave has not been made yet
-    assert runner.run_waves(small_project, ["small-2022"], lambda *_: None) == []
-    changes = pd.read_parquet(small_project.table("published_trends", None))
+    assert run(run_project, "small-2022") == []
+    changes = pd.read_parquet(run_project.table("published_trends", None))
     assert set(changes["wave"]) == {"small-2022"}
-    published = pd.read_parquet(small_project.table("published_estimates", None))
+    published = pd.read_parquet(run_project.table("published_estimates", None))
     direct = published[published["method"] == "direct"]
     known = direct.set_index(["wave", "indicator", "level", "unit_id", "domain"])["estimate"]
     shown = changes[(changes["indicator"] == "satisfied") & changes["change"].notna()]
@@ -193,93 +210,81 @@ def test_the_change_since_the_wave_before_is_published_where_both_waves_compare(
     heard = changes[changes["indicator"] == "was_heard"]
     assert set(heard["verdict"]) == {"not_comparable"}
     assert set(heard["note"]) == {"Asked by telephone"}
-    gaps = pd.read_parquet(small_project.table("published_gaps", None))
+    gaps = pd.read_parquet(run_project.table("published_gaps", None))
     assert gaps.loc[gaps["level"] == "province", "estimate"].notna().all()
 
 
-def test_a_change_is_decomposed_from_the_responses_of_complete_runs(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
+def test_a_change_is_decomposed_from_the_responses_of_complete_runs(run_project: Project) -> None:
     later = SMALL_WAVE.replace("small-2021", "small-2022")
     later = later.replace("respondent_id:", "predecessor: small-2021\nrespondent_id:")
-    write_small_wave(small_project.waves / "small-2022", small_answers(seed=2), later)
-    assert run() == []
-    assert runner.run_waves(small_project, ["small-2022"], lambda *_: None) == []
-    parts = pd.read_parquet(small_project.table("published_change_decomposition", None))
+    write_small_wave(run_project.waves / "small-2022", small_answers(seed=2), later)
+    assert run(run_project, "small-2022") == []
+    parts = pd.read_parquet(run_project.table("published_change_decomposition", None))
     assert set(parts["driver"]) == {"heard", "composition", "level", "all"}
     # Every answer is there in both waves, so that the change is that of the estimates.
-    estimates = pd.read_parquet(small_project.table("published_trends", None))
+    estimates = pd.read_parquet(run_project.table("published_trends", None))
     change = estimates.query("indicator == 'satisfied' and level == 'all' and domain == 'all'")["change"].item()
     details = parts[~parts["part"].eq("change") & ~parts["driver"].eq("all")]
     assert details["estimate"].sum() == pytest.approx(change, abs=5e-6 + 1e-9)  # published rounded to 0.00001
     assert parts["simulated"].all()
 
     # What is published stays that of the last complete run: an edited instrument waits for the next one.
-    responses = small_project.complete_table("responses", WAVE)
-    assert responses.samefile(small_project.table("responses", WAVE))
-    assert small_project.internal in responses.parents
-    instrument = small_project.instrument_file("small")
+    responses = run_project.complete_table("responses", "small-2022")
+    assert responses.samefile(run_project.table("responses", "small-2022"))
+    assert run_project.internal in responses.parents
+    instrument = run_project.instrument_file("small")
     instrument.write_text(instrument.read_text(encoding="utf-8").replace("variable: heard", "variable: service"))
-    assert runner.publish(small_project, lambda *_: None) == []
-    again = pd.read_parquet(small_project.table("published_change_decomposition", None))
+    assert runner.publish(run_project, lambda *_: None) == []
+    again = pd.read_parquet(run_project.table("published_change_decomposition", None))
     pd.testing.assert_frame_equal(again, parts)
 
-    responses.unlink()
-    shutil.rmtree(small_project.kept("change_decomposition"))
-    failures = runner.publish(small_project, lambda *_: None)
+    run_project.complete_table("responses", WAVE).unlink()
+    shutil.rmtree(run_project.kept("change_decomposition"))
+    failures = runner.publish(run_project, lambda *_: None)
     assert [failure.asset for failure in failures] == ["change_decomposition"]
     assert f"perception run --wave {WAVE}" in failures[0].cause
 
 
-def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
-    assert run() == []
-    before = contents(small_project)
+def test_a_failed_rerun_names_the_cause_and_leaves_everything_as_it_was(run_project: Project) -> None:
+    before = contents(run_project)
     answers = small_answers()
     answers.loc[:2, "q1"] = 7
-    write_small_wave(small_project.waves / WAVE, answers)
-    failures = run()
+    write_small_wave(run_project.waves / WAVE, answers)
+    failures = run(run_project)
     assert [(failure.wave, failure.asset) for failure in failures] == [(WAVE, "tidy_wave")]
     for part in ("answers.csv", "q1", "'7'", "3 rows", "wave.yml"):
         assert part in failures[0].cause
-    after = contents(small_project)
+    after = contents(run_project)
     changed = {file.name for file in before if after[file] != before[file]}
     # Only the raw rows (as delivered) are newer; what was published is published again, the same.
     assert not {"responses.parquet", "district_estimates.parquet", "psu_totals.parquet"} & changed
     assert (
-        after[small_project.table("published_estimates", None)]
-        == before[small_project.table("published_estimates", None)]
+        after[run_project.table("published_estimates", None)] == before[run_project.table("published_estimates", None)]
     )
 
 
-def test_a_run_that_fails_half_way_changes_nothing_public(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
-    assert run() == []
-    before = contents(small_project)
+def test_a_run_that_fails_half_way_changes_nothing_public(run_project: Project) -> None:
+    before = contents(run_project)
     answers = small_answers(seed=2)
     answers["q2"] = 1
-    write_small_wave(small_project.waves / WAVE, answers)
-    failures = run()
+    write_small_wave(run_project.waves / WAVE, answers)
+    failures = run(run_project)
     assert [failure.asset for failure in failures] == ["drivers"], failures
-    after = contents(small_project)
-    estimates = small_project.table("district_estimates", WAVE)
+    after = contents(run_project)
+    estimates = run_project.table("district_estimates", WAVE)
     assert after[estimates] != before[estimates]
     for name in ("published_estimates", "published_drivers", "published_waves", "published_indicators"):
-        assert after[small_project.table(name, None)] == before[small_project.table(name, None)], name
+        assert after[run_project.table(name, None)] == before[run_project.table(name, None)], name
 
 
-def test_a_wave_that_fails_a_quality_check_stops_before_its_estimates(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
+def test_a_wave_that_fails_a_quality_check_stops_before_its_estimates(small_project: Project) -> None:
     """Two interviews of one household: the wave stops with its page, and goes on once the finding has a remedy."""
     folder = small_project.waves / WAVE
     answers = small_answers().assign(hh=range(600))
     answers.loc[answers["id"] == 1, "hh"] = 0
     declared = SMALL_WAVE + "fieldwork: {household: [hh]}\n"
     write_small_wave(folder, answers, declared)
-    (failure,) = run()
+    (failure,) = run(small_project)
     assert failure.asset == "quality_page"
     assert "quality check unique_ids" in failure.cause
     assert "household (psu, hh)" in failure.cause
@@ -292,7 +297,7 @@ def test_a_wave_that_fails_a_quality_check_stops_before_its_estimates(
 
     remedy = "{check: unique_ids, reason: sent twice, drop_repeats: {columns: [psu, hh]}}"
     write_small_wave(folder, answers, declared + f"remedies: [{remedy}]\n")
-    assert run() == []
+    assert run(small_project) == []
     assert pd.read_parquet(small_project.table("wave_remedies", WAVE))["rows"].tolist() == [1]
     assert len(pd.read_parquet(small_project.table("responses", WAVE))) == 599
     page = (small_project.quality_folder(WAVE) / "index.html").read_text(encoding="utf-8")
@@ -311,25 +316,23 @@ def test_a_wave_is_compared_with_its_predecessor_which_runs_first(small_project:
     turned = later.replace("{1: bad, 2: fair, 3: good}", "{1: good, 2: fair, 3: bad}")
     answers = small_answers(seed=5)
     write_small_wave(folder, answers.assign(q1=4 - answers["q1"]), turned)
-    (failure,) = runner.run_waves(small_project, ["a-2024"], lambda *_: None)
+    (failure,) = run(small_project, "a-2024")
     assert failure.asset == "quality_page"
     assert "codebook_drift" in failure.cause
     assert "service" in failure.cause
     declared = "comparability: {service: {verdict: recoded, reason: printed the other way round}}\n"
     write_small_wave(folder, answers.assign(q1=4 - answers["q1"]), turned + declared)
-    assert runner.run_waves(small_project, ["a-2024"], lambda *_: None) == []
+    assert run(small_project, "a-2024") == []
     changes = pd.read_parquet(small_project.table("codebook_changes", "a-2024"))
     assert set(changes["variable"]) == {"service"}
     assert set(changes["verdict"]) == {"recoded"}
 
 
-def test_simulated_waves_are_ranked_apart_and_marked_in_every_public_table(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
+def test_simulated_waves_are_ranked_apart_and_marked_in_every_public_table(run_project: Project, query: Query) -> None:
     real = SMALL_WAVE.replace("id: small-2021", "id: real-2021").replace("simulated: true", "simulated: false")
-    write_small_wave(small_project.waves / "real-2021", small_answers(seed=3), real)
-    assert runner.run_waves(small_project, ["real-2021", WAVE], lambda *_: None) == []
-    file = small_project.public_warehouse
+    write_small_wave(run_project.waves / "real-2021", small_answers(seed=3), real)
+    assert run(run_project, "real-2021") == []
+    file = run_project.public_warehouse
     for table in (name for name, contract in TABLES.items() if contract.public):
         marks = query(file, f"SELECT DISTINCT wave, simulated FROM {table} ORDER BY 1")
         # Neither wave has one before it that its change could be since; the questionnaire has no index or SDG service.
@@ -349,23 +352,20 @@ def test_a_folder_that_cannot_be_a_wave_id_is_named_and_never_becomes_a_partitio
 
 
 def test_a_broken_boundary_file_leaves_the_public_warehouse_and_says_what_to_do(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+    run_project: Project, whole_site: None
 ) -> None:
-    assert run() == []
-    before = small_project.public_warehouse.read_bytes()
-    small_project.boundaries.mkdir()
-    (small_project.boundaries / "districts.geojson").write_text("{}")
-    (small_project.boundaries / "boundaries.yml").write_text("source: [")
-    failures = run()
+    before = run_project.public_warehouse.read_bytes()
+    run_project.boundaries.mkdir()
+    (run_project.boundaries / "districts.geojson").write_text("{}")
+    (run_project.boundaries / "boundaries.yml").write_text("source: [")
+    failures = run(run_project)
     assert [failure.asset for failure in failures] == ["site"]
     assert "boundaries.yml" in failures[0].cause
     assert "Traceback" not in failures[0].cause
-    assert small_project.public_warehouse.read_bytes() == before
+    assert run_project.public_warehouse.read_bytes() == before
 
 
-def test_one_wave_failing_does_not_stop_another(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
+def test_one_wave_failing_does_not_stop_another(small_project: Project, query: Query) -> None:
     broken = SMALL_WAVE.replace("id: small-2021", "id: broken-2021").replace("psu: psu", "psu: cluster")
     write_small_wave(small_project.waves / "broken-2021", wave=broken)
     failures = runner.run_waves(small_project, ["broken-2021", WAVE], lambda *_: None)
@@ -390,16 +390,15 @@ def test_a_frame_that_breaks_its_contract_is_not_stored(small_project: Project) 
     assert not small_project.table("published_drivers", None).exists()
 
 
-def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[], list[runner.RunFailure]]) -> None:
-    assert run() == []
-    write_small_wave(small_project.waves / WAVE, small_answers(seed=2))
-    job = build_defs(small_project.root).resolve_job_def("wave_job")
-    with runner.open_instance(small_project) as instance:
+def test_versions_of_a_wave_do_not_mix(run_project: Project) -> None:
+    write_small_wave(run_project.waves / WAVE, small_answers(seed=2))
+    job = build_defs(run_project.root).resolve_job_def("wave_job")
+    with runner.open_instance(run_project) as instance:
         some = {"instance": instance, "partition_key": WAVE, "raise_on_error": False}
         assert job.execute_in_process(asset_selection=[dg.AssetKey("raw_responses")], **some).success
         checks = [dg.AssetKey(name) for name in ("wave_quality", "wave_quality_rows", "fieldwork_summary")]
         mixed = job.execute_in_process(asset_selection=checks, **some)
-        wave = small_project.waves / WAVE / "wave.yml"
+        wave = run_project.waves / WAVE / "wave.yml"
         wave.write_text(wave.read_text().replace("Small survey", "Another survey"))
         tidy = [dg.AssetKey(name) for name in ("responses", "design_psus", "wave_remedies", "weights")]
         edited = job.execute_in_process(asset_selection=tidy, **some)
@@ -407,13 +406,10 @@ def test_versions_of_a_wave_do_not_mix(small_project: Project, run: Callable[[],
     assert "has changed since" in cause(edited)
 
 
-def test_a_table_of_an_earlier_version_is_named_with_its_wave(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
-    assert run() == []
-    file = small_project.complete_table("drivers", WAVE)
+def test_a_table_of_an_earlier_version_is_named_with_its_wave(run_project: Project) -> None:
+    file = run_project.complete_table("drivers", WAVE)
     pd.read_parquet(file).drop(columns="label").to_parquet(file)
-    failures = runner.publish(small_project, lambda *_: None)
+    failures = runner.publish(run_project, lambda *_: None)
     assert [failure.asset for failure in failures] == ["published_drivers"]
     assert f"perception run --wave {WAVE}" in failures[0].cause
 
@@ -446,10 +442,9 @@ def test_a_run_gives_up_waiting_in_the_end(small_project: Project) -> None:
 
 
 def test_readers_of_the_warehouse_are_not_blocked_and_do_not_block(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]], monkeypatch: pytest.MonkeyPatch
+    run_project: Project, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run() == []
-    file = small_project.public_warehouse
+    file = run_project.public_warehouse
     holder = duckdb.connect(str(file), read_only=True)
     waves = "SELECT wave, respondents FROM published_waves"
     assert holder.sql(waves).fetchall() == [(WAVE, 600)]
@@ -462,8 +457,8 @@ def test_readers_of_the_warehouse_are_not_blocked_and_do_not_block(
         return copy_table(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(warehouse, "_copy_table", copy_and_read)
-    write_small_wave(small_project.waves / WAVE, small_answers().iloc[:480])
-    assert run() == []
+    write_small_wave(run_project.waves / WAVE, small_answers().iloc[:480])
+    assert run(run_project) == []
     assert len(seen_while_writing) > len([t for t in TABLES.values() if t.public])
     assert seen_while_writing[0] == [(WAVE, 600)]
     assert holder.sql(waves).fetchall() == [(WAVE, 600)]
@@ -472,27 +467,28 @@ def test_readers_of_the_warehouse_are_not_blocked_and_do_not_block(
 
 
 def test_remove_wave_takes_it_out_everywhere(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+    run_project: Project, query: Query, whole_site: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run() == []
+    monkeypatch.setenv(PROJECT_VARIABLE, str(run_project.root))
+    assert WAVE in (run_project.site / "index.html").read_text()
     result = CliRunner().invoke(cli.app, ["remove-wave", WAVE])
     assert result.exit_code == 0, result.output
-    assert not (small_project.waves / WAVE).exists()
-    assert (small_project.removed_waves / WAVE / "wave.yml").exists()
-    assert not small_project.table("responses", WAVE).parent.exists()
-    assert query(small_project.public_warehouse, "SELECT count(*) FROM published_estimates") == [(0,)]
-    assert WAVE not in (small_project.site / "index.html").read_text()
-    with runner.open_instance(small_project) as instance:
+    assert not (run_project.waves / WAVE).exists()
+    assert (run_project.removed_waves / WAVE / "wave.yml").exists()
+    assert not run_project.table("responses", WAVE).parent.exists()
+    assert query(run_project.public_warehouse, "SELECT count(*) FROM published_estimates") == [(0,)]
+    assert WAVE not in (run_project.site / "index.html").read_text()
+    with runner.open_instance(run_project) as instance:
         assert instance.get_dynamic_partitions("wave") == []
 
 
 def test_a_wave_whose_folder_was_deleted_by_hand_can_be_removed(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
+    run_project: Project, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run() == []
-    shutil.rmtree(small_project.waves / WAVE)
+    monkeypatch.setenv(PROJECT_VARIABLE, str(run_project.root))
+    shutil.rmtree(run_project.waves / WAVE)
     assert CliRunner().invoke(cli.app, ["remove-wave", WAVE]).exit_code == 0
-    assert query(small_project.public_warehouse, "SELECT count(*) FROM published_waves") == [(0,)]
+    assert query(run_project.public_warehouse, "SELECT count(*) FROM published_waves") == [(0,)]
     for name in ("across", "..", ""):
         assert CliRunner().invoke(cli.app, ["remove-wave", name]).exit_code == 1
 
@@ -506,8 +502,9 @@ def test_add_wave_over_a_wave_keeps_the_files_that_it_does_not_declare(small_pro
 
 
 def test_the_command_line_checks_adds_and_runs(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]], tmp_path: Path
+    small_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(PROJECT_VARIABLE, str(small_project.root))
     command = CliRunner()
     assert command.invoke(cli.app, ["check", WAVE]).exit_code == 0
     unknown = command.invoke(cli.app, ["run", "--wave", "nowhere"])
@@ -574,12 +571,9 @@ def test_the_sensor_adds_the_partition_and_requests_the_run_in_one_tick(small_pr
     assert [request.partition_key for request in fifth.run_requests or []] == ["half-2021"]
 
 
-def test_the_sensor_leaves_waves_alone_that_were_made_from_what_is_there(
-    small_project: Project, run: Callable[[], list[runner.RunFailure]]
-) -> None:
-    assert run() == []
-    made = made_waves(small_project)
-    assert made == found_waves(small_project)
+def test_the_sensor_leaves_waves_alone_that_were_made_from_what_is_there(run_project: Project) -> None:
+    made = made_waves(run_project)
+    assert made == found_waves(run_project)
     now, _ = changes({wave: Seen(None, content) for wave, content in made.items()}, made)
     _, due = changes(now, made)
     assert due == {}

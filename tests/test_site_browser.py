@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import maps, views
+from pipelines import cli
 from tests.browsing import EMBEDS, PAGES, browser, pytestmark, visit
 from tests.conftest import ROOT
 from tests.site_tables import (
@@ -25,6 +26,7 @@ from tests.site_tables import (
     changes_of,
     districts,
     ground_of,
+    no_pngs,
     published_tables,
     reference,
     subject_of,
@@ -181,14 +183,17 @@ def test_hover_tells_value_interval_respondents_and_ranks(visit, folder):
     assert seen.page.locator(".view:not([hidden]) .modebar-btn").count() == 3  # in, out, back: no sharing, no picture
 
 
-def test_the_map_of_a_real_survey_is_drawn_without_network(visit, shared_waves, tmp_path):
+def test_the_map_of_a_real_survey_is_drawn_without_network(visit, shared_waves, tmp_path, monkeypatch):
     project = Project(tmp_path)
     shutil.copytree(ROOT / "data/raw/reference", project.reference)
     shutil.copytree(ROOT / "data/raw/instruments", project.instruments)
-    perception = str(Path(sys.executable).with_name("perception"))
-    files = str(shared_waves / "mics-punjab-2018")
-    for command in (["add-wave", str(ROOT / "recipes/mics-punjab-2018"), "--files", files], ["run"]):
-        subprocess.run([perception, *command], env=os.environ | {PROJECT_VARIABLE: str(tmp_path)}, check=True)
+    no_pngs(monkeypatch)
+    monkeypatch.setenv(PROJECT_VARIABLE, str(tmp_path))
+    recipe, files = ROOT / "recipes/mics-punjab-2018", shared_waves / "mics-punjab-2018"
+    perception = Path(sys.executable).with_name("perception")
+    subprocess.run([perception, "add-wave", recipe, "--files", files], check=True)
+    ran = CliRunner().invoke(cli.app, ["run"])
+    assert ran.exit_code == 0, ran.output
     seen = visit(project.site / "mics-punjab-2018" / "safe_walk.html")
     drawn(seen)
     shapes = seen.page.eval_on_selector_all(DRAWN, "paths => paths.map(path => path.getBBox().width)")

@@ -65,7 +65,7 @@ _STRONG = (
     (re.compile(r"\b\d{5}-\d{7}-\d\b"), CNIC),
     (re.compile(r"(?:\+|\b00)92[ -]?\(?0?\)?3\d{2}[ -]?\d{7}\b"), PHONE),
     (re.compile(r"\b03\d{2}[ -]\d{7}\b"), PHONE),
-    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+"), _CONTACT["email"]),
+    (re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+"), _CONTACT["email"]),
     (re.compile(r"^-?\d{1,2}\.\d{3,}[ ,;]+-?\d{2,3}\.\d{3,}"), PLACE),
 )
 """What hardly anything else looks like, wherever it stands."""
