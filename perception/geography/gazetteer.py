@@ -42,7 +42,7 @@ _KEYS = {
 _NEAR = 60.0  # similarity in percent below which a suggested spelling would only mislead
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gazetteer:
     """The reference files as frames: one row per district ever named, tehsil, vintage x tehsil, H3 cell (`cells`)."""
 
@@ -244,6 +244,11 @@ def vintage_units(gazetteer: Gazetteer, vintage: str) -> pd.DataFrame:
     Where a district notified after the census was cut from another one, its figures are taken off the other's, and
     both are missing where the census has no separate figures for it. Raises InputError for an unknown vintage.
     """
+    return _units(gazetteer, vintage).copy(deep=False)
+
+
+@lru_cache(maxsize=16)
+def _units(gazetteer: Gazetteer, vintage: str) -> pd.DataFrame:
     units = gazetteer.districts[gazetteer.districts["district_id"].isin(_vintage_ids(gazetteer, vintage))]
     units = units.sort_values("district_id").set_index("district_id", drop=False)
     figures = [*COUNTS, "area_km2"]
