@@ -17,6 +17,8 @@ from perception.schemas import TABLES, conform
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "reference"
 SVG = "{http://www.w3.org/2000/svg}"
 SUPPRESSED, CAREFUL, UNCOVERED = "kp-hangu", "kp-kurram", "kp-tank"
+UNRELIABLE = "kp-swat"
+"""Where the direct estimate of `heard` rests on too few respondents."""
 BETTER, WORSE, INCOMPARABLE = "kp-abbottabad", "kp-bannu", "kp-buner"
 WIDER = "kp-haripur"
 """Whose change is of a larger district that was split."""
@@ -52,7 +54,7 @@ def published_tables(units: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     In the later KP wave one district is suppressed, one careful, one uncovered; of its changes since the wave before
     one is for the better, one for the worse, one not comparable, one suppressed, and the survey cannot tell the rest.
-    `heard` is no headline indicator and small-area estimates of it are published.
+    `heard` is no headline indicator and small-area estimates of it are published, one where the direct one is not.
     """
     estimates, ranks = [], []
     for wave, indicator in PLAN:
@@ -95,6 +97,12 @@ def _indicator(units: pd.DataFrame, wave: str, indicator: str) -> tuple[list[dic
         modelled = indicator == "heard" and level == "district"
         said = row | known | {"method": "small_area" if modelled else "direct", "quality": quality, "reason": reason}
         estimates.append(said)
+        if modelled:
+            alone = said | {"method": "direct"}
+            if key == UNRELIABLE:
+                alone |= {"quality": "suppress", "reason": "few_responses"}
+                alone |= dict.fromkeys(("estimate", "low", "high", "n"))
+            estimates.append(alone)
         if level == "district":
             place = worst_first.index(key) + 1 if value is not None else None
             for scope, scope_id in (("province", province), ("round", WAVES[wave][1])):
@@ -153,7 +161,7 @@ def _gaps() -> list[dict[str, object]]:
 def _withheld() -> list[dict[str, object]]:
     row = {"wave": "kp-2021", "indicator": "satisfied", "method": "direct", "level": "district", "domain_kind": "all"}
     row |= {"simulated": True, "concern": "quality", "reason": "few_responses", "words": "too few respondents"}
-    return [row | {"withheld": 1, "cells": 31}]
+    return [row | {"withheld": 1, "cells": 31}, row | {"indicator": "heard", "withheld": 2, "cells": 31}]
 
 
 def _wave(wave: str) -> dict[str, object]:
@@ -281,12 +289,13 @@ def subject_of(
         rows = tables[table]
         return maps.records(rows[(rows["wave"] == wave) & (rows["indicator"] == indicator)])
 
-    estimates = tables["published_estimates"]
+    estimates = maps.shown_estimates(tables["published_estimates"].query("domain == 'all'"))
+    tables = tables | {"published_estimates": estimates}
     peers = estimates.loc[(estimates["indicator"] == indicator) & (estimates["level"] == "district"), "estimate"]
     facts = maps.records(tables["published_waves"][tables["published_waves"]["wave"] == wave])[0]
     (about,) = own("published_indicators")
     places = districts(units)
-    everybody = [row for row in own("published_estimates") if row["domain"] == "all"]
+    everybody = own("published_estimates")
     return views.subject(facts, about, everybody, own("district_rankings"), peers, places)
 
 

@@ -119,7 +119,7 @@ def test_the_html_snippet_is_a_named_lazy_frame_of_full_width() -> None:
 def test_the_markdown_snippet_links_the_image_to_its_page() -> None:
     image, caption = snippets(embed(), ADDRESS).markdown.split("\n\n")
     assert image == (f"[![Map of 35 districts.]({ADDRESS}kp-2024/satisfied-map.png)]({ADDRESS}kp-2024/satisfied.html)")
-    assert caption.startswith("**Satisfied with the district.** Two of 35 districts are low. Between 20% and 50% are")
+    assert caption.startswith("**Satisfied with the district.** Two of 35 districts are low. KP 2024. Between 20% and")
     assert caption.endswith("Source: Bureau (2024). Licence: CC0-1.0.")
 
 

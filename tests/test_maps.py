@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import re
@@ -134,8 +135,7 @@ def test_every_district_of_the_province_has_one_state_and_no_other_is_there(four
         states = {place.district_id: place.state for place in spec.places if place.state != "published"}
         assert states == {SUPPRESSED: "suppressed", CAREFUL: "caution", UNCOVERED: "no_data"}, kind
         notes = " ".join(spec.notes)
-        assert "Hatched: 1 of 32 districts not published" in notes
-        assert "too few respondents" in notes
+        assert "Hatched, not published: 1 of 32 districts (too few respondents)" in notes
         assert "Use with caution: 1 of 32 districts (small sample)" in notes
         assert "Grey: 1 of 32 districts: not covered by this survey" in notes
 
@@ -180,7 +180,7 @@ def test_a_change_map_shows_what_the_survey_can_tell(four):
     assert places[SUPPRESSED].lines == ("Not published: too few respondents",)
     assert places[UNCOVERED].lines == ("No data: not covered by this survey",)
     notes = " ".join(spec.notes)
-    assert "Hatched: 1 of 32" in notes
+    assert "Hatched, not published: 1 of 32" in notes
     assert "Grey: 2 of 32 districts: not comparable: 2018 asked it <last>: 1; not covered by this survey: 1." in notes
     assert spec.measure == "Since Khyber Pakhtunkhwa 2018"
 
@@ -245,8 +245,10 @@ def test_svg_draws_each_district_once_in_its_colour(four, kp, kind):
     shown = [element.text for element in root.iter(f"{SVG}text")]
     assert "SIMULATED DATA" in shown
     said = root.findtext(f"{SVG}desc", "")
-    assert "Generalised preview boundaries, not for publication." in said
+    assert "Preview boundaries, not for publication: generalised from OCHA COD-AB 2022 tehsils (CC BY-IGO)," in said
+    assert said.count("oundaries") == 2  # once where they come from, once what they do not imply
     assert DISCLAIMER in said
+    assert "Asked of: Adults who went there (1,234 of 5,000 respondents answered)." in said
     assert any(text.endswith("*") for text in shown) == (kind != "change")
 
 
@@ -266,6 +268,58 @@ def test_labels_lie_inside_their_districts(known):
         assert any(polygon.contains(shapely.Point(x, y)) for polygon in polygons), key
         placed += bool(lines)
     assert placed >= 20
+
+
+def test_every_small_district_that_a_headline_names_is_named_beside_the_map(tables, known):
+    for wave, province in (("kp-2021", "kp"), ("punjab-2021", "punjab")):
+        base, canvas = ground_of(*known, province)
+        land = shapely.union_all([shapely.Polygon(ring) for key in base.points for ring in canvas.rings[key]])
+        small = {key for key in base.points if not canvas.labels[key][2]}
+        assert set(canvas.asides) == small
+        assert len(small) >= 10
+        of = subject_of(tables, known[1], wave)
+        spec = replace(views.band_map(of, base), named=frozenset(base.points))
+        shapes = list(static_map.labels(spec, canvas))
+        lines = {(shape.x, shape.y): shape for shape in shapes if isinstance(shape, drawing.Line)}
+        texts = [shape for shape in shapes if isinstance(shape, drawing.Text)]
+        boxes = [
+            shapely.box(text.x - half, text.y - 7, text.x + half, text.y + 2)
+            for text in texts
+            for half in [len(text.text) * text.size * drawing.EM[False] / 2]
+        ]
+        assert not any(first.intersects(second) for first, second in itertools.combinations(boxes, 2))
+        for place in spec.places:
+            if place.district_id in small:
+                line = lines[canvas.labels[place.district_id][:2]]
+                x, y, *_ = canvas.asides[place.district_id]
+                assert not land.contains(shapely.Point(x, y)), place.name
+                assert sum(text.text.startswith(place.name) for text in texts) == 1
+                path = shapely.LineString([(line.x, line.y), (line.to_x, line.to_y)])
+                met = [text.text for text, box in zip(texts, boxes, strict=True) if box.buffer(-1).intersects(path)]
+                assert [name for name in met if not name.startswith(place.name)] == []
+
+
+def test_no_other_small_district_is_named_beside_the_map(four, kp):
+    canvas = kp[1]
+    assert four["bands"].named == four["map"].named
+    assert len(four["bands"].named) == 8  # two low, four to watch, two high
+    assert four["change"].named == {BETTER, WORSE}
+    for kind in ("bands", "change"):
+        ends = {
+            (shape.x, shape.y) for shape in static_map.labels(four[kind], canvas) if isinstance(shape, drawing.Line)
+        }
+        assert ends == {canvas.labels[key][:2] for key in four[kind].named & canvas.asides.keys()}
+        assert ends
+
+
+def test_a_modelled_district_without_respondents_says_so(tables, known, kp):
+    estimates = tables["published_estimates"].copy()
+    estimates.loc[(estimates["unit_id"] == "kp-swat") & (estimates["method"] == "small_area"), "n"] = 0
+    heard = views.estimate_map(
+        subject_of(tables | {"published_estimates": estimates}, known[1], indicator="heard"), kp[0]
+    )
+    assert by_id(heard)["kp-swat"].details[1] == "no respondents of its own, modelled from other districts"
+    assert "0 respondents" not in by_id(heard)["kp-swat"].words
 
 
 def test_png_has_both_sizes_the_class_colours_and_says_what_it_is(tables, known):

@@ -196,7 +196,7 @@ def test_every_indicator_page_says_who_was_asked_what_and_where_it_comes_from(fo
         year = WAVES[wave][1]
         for said in ("Adults who went there", "CC BY 4.0", "Survey &lt;one&gt;", DISCLAIMER, f"1 Sep {year} – 20 Nov"):
             assert said in text, (wave, indicator, said)
-        assert "Generalised preview boundaries, not for publication" in text
+        assert "Preview boundaries, not for publication: generalised from OCHA" in text
         assert "How was &lt;/script&gt; it?" in text
 
 
@@ -348,6 +348,53 @@ def test_a_quality_page_says_what_is_withheld_and_why(folder):
     row = re.findall(r'<tr><th scope="row"><a href="satisfied.*?</tr>', page(folder, "kp-2021/quality"), re.S)[0]
     cells = [shown(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)]
     assert cells[3:] == ["29", "1", "1", "too few respondents: 1"]
+    row = re.findall(r'<tr><th scope="row"><a href="heard.*?</tr>', page(folder, "kp-2021/quality"), re.S)[0]
+    cells = [shown(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)]
+    assert cells[3:] == ["28", "1", "2", "too few respondents: 2"]  # one is shown all the same: its modelled estimate
+    assert "Swat between" in shown(page(folder, "kp-2021/heard"))
+
+
+def test_a_footer_says_nothing_twice_and_a_caption_everything(folder):
+    entries = {one["path"]: one for one in json.loads((folder / "embeds.json").read_text("utf-8"))["embeds"]}
+    for kind in (*KINDS, "change"):
+        one = entries[f"kp-2021/satisfied-{kind}"]
+        text = page(folder, f"kp-2021/satisfied-{kind}-embed")
+        said = [shown(part) for part in re.findall(r"<p>.*?</p>", text[text.index("<footer>") :], re.S)]
+        sentences = [sentence for part in said for sentence in re.split(r"(?<=\.) ", part)]
+        assert len(sentences) == len(set(sentences)), kind
+        footer = " ".join(said)
+        assert footer.count("is uncertain by ±") == 1
+        assert one["subtitle"] not in footer
+        assert "1,234 of 5,000 respondents answered" in one["caption"]
+        for snippet in ("markdown", "word"):
+            pasted = re.search(
+                rf'id="embed-kp-2021-satisfied-{kind}-{snippet}".*?</textarea>', page(folder, "kp-2021/satisfied"), re.S
+            )
+            plain = shown(pasted[0]).replace("\\", "")
+            for part in (
+                "no person ever gave these answers",
+                one["subtitle"],
+                "±",
+                "1,234 of 5,000",
+                "Producer (2021)",
+            ):
+                assert part in plain, (kind, snippet, part)
+    change = entries["kp-2021/satisfied-change"]["caption"]
+    assert "change in points since Khyber Pakhtunkhwa 2018" in change
+    assert "change published for 29 of 31 districts" in change
+    assert "Changes are of direct estimates" in change
+    assert "published for 30 of 31 districts" in entries["kp-2021/satisfied-map"]["caption"]
+
+
+def test_alt_texts_count_what_each_picture_shows(folder):
+    alts = {one["path"]: one["alt"] for one in json.loads((folder / "embeds.json").read_text("utf-8"))["embeds"]}
+    for kind in KINDS:
+        assert ("Grey, no data: 1 district." in alts[f"kp-2021/satisfied-{kind}"]) == (kind != "ranking"), kind
+    change = alts["kp-2021/satisfied-change"]
+    assert "Grey, no data: 1 district." in change
+    assert "Grey, not comparable: 1 district." in change
+    assert "Hatched, not published: 1 district." in change
+    assert "Not ranked: 1 district." in alts["kp-2021/satisfied-ranking"]
 
 
 def test_provenance_says_what_an_image_was_made_from(folder):
@@ -427,11 +474,19 @@ def test_unknown_vintages_districts_and_ids_are_reported_together(known, tables,
     waves.loc[waves["wave"] == "kp-2021", "vintage"] = "1947"
     waves.loc[waves["wave"] == "kp-2018", "wave"] = "districts"
     fewer = {"2018": units["2018"][units["2018"]["district_id"] != "punjab-lahore"]}
+    renamed = {"asked_bribe": "quality", "heard": "drivers-care", "minutes": "index", "satisfied": "drivers_of_care"}
+    indicators = tables["published_indicators"].replace({"indicator": renamed})
+    strange = tables | {"published_waves": waves, "published_indicators": indicators}
     with pytest.raises(InputError) as caught:
-        site.write_site(tables | {"published_waves": waves}, geometries, fewer, tmp_path / "site", made_at="now")
+        site.write_site(strange, geometries, fewer, tmp_path / "site", made_at="now")
     message = str(caught.value)
-    for said in ("wave kp-2021", "1947", "punjab-lahore", "wave districts: its id is the name of a folder"):
+    for said in (
+        *("wave kp-2021", "1947", "punjab-lahore", "wave districts: its id is the name of a folder"),
+        *("wave kp-2021, indicator quality: its id is the name of a page", "wave kp-2021, indicator drivers-care: "),
+        *("wave punjab-2021, indicator index: its id", "Give the indicator another id."),
+    ):
         assert said in message
+    assert "drivers_of_care" not in message
     assert not (tmp_path / "site").exists()
 
 
@@ -492,11 +547,30 @@ def test_a_site_of_estimates_alone_stands(known, tables, tmp_path, monkeypatch):
     no_pngs(monkeypatch)
     kept = ("published_estimates", "published_waves", "published_indicators")
     alone = {name: frame if name in kept else frame.iloc[:0] for name, frame in tables.items()}
+    estimates = tables["published_estimates"].copy()
+    held = (estimates["indicator"] == "asked_bribe") & (estimates["level"] == "district")
+    estimates.loc[held, ["estimate", "low", "high", "n"]] = None
+    estimates.loc[held, ["quality", "reason"]] = ["suppress", "below_minimum_level"]
+    alone["published_estimates"] = estimates
     made = site.write_site(alone, *known, tmp_path / "site", made_at="2026")
     assert "Swat" in shown(made["districts/kp-swat"].read_text(encoding="utf-8"))
     text = made["kp-2021/satisfied"].read_text(encoding="utf-8")
-    assert "not ranked" in text
-    assert '<table class="ranking' not in text
+    assert re.findall(r'<figure class="view" data-view="(\w+)"', text) == ["map", "tiles"]
+    assert not any(
+        path.name.startswith(("satisfied-bands", "satisfied-ranking")) for path in (tmp_path / "site").rglob("*")
+    )
+    numbers = shown(text[text.index('<section id="ranking"') :].split("</section>")[0])
+    assert "This indicator is not ranked; districts are in the order of their names." in numbers
+    assert "Abbottabad 20.0% 16.0–24.0 1,234 Bajaur 21.0% 17.0–25.0 1,234 Bannu" in numbers
+    assert "Hangu Not published: too few respondents, too uncertain Haripur" in numbers
+    assert "Kurram Use with caution: small sample 3" in numbers
+    assert "Ranks it may hold" not in text
+    none = made["kp-2021/asked_bribe"].read_text(encoding="utf-8")
+    assert "No number is shown for any of the 31 districts surveyed (not published for areas this small)." in shown(
+        none
+    )
+    assert "34.5% (95% interval 30.5–38.5)" in shown(none)
+    assert not re.search("<figure|<table|plotly|Ranking|Preview boundaries", none)
 
 
 def test_a_model_of_each_province_has_a_page_of_its_own(known, tables, tmp_path, monkeypatch):

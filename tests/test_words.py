@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.estimation.gaps import GAPS
@@ -242,6 +242,9 @@ def test_estimates_in_words():
     assert words.estimate_words(row | care | {"n": 1234, "low": NAN, "high": NAN}, SHARE) == (
         "39.5% (95% interval not available; 1,234 respondents; use with caution: small sample, rather uncertain)"
     )
+    assert words.estimate_words(row | {"n": 0}, SHARE) == (
+        "39.5% (95% interval 37.1–41.9; no respondents of its own, modelled from other districts)"
+    )
     assert words.estimate_words(row | HELD, SHARE) == "not published: too uncertain"
     assert words.estimate_words(row | HELD | {"reason": None}, SHARE) == "not published: no reason recorded"
 
@@ -452,7 +455,12 @@ def test_changes_in_words():
         "interval leaves out zero, but among so many comparisons such a difference may be chance."
     )
     assert words.change_sentence(trend_row(-0.0004, -0.0007, -0.0001, "worse"), "2021", SHARE, True) == (
-        "The survey cannot tell whether the estimate changed since 2021: 0.0 points (95% interval −0.1 to 0.0)."
+        "The survey cannot tell whether the estimate changed since 2021: 0.0 points (95% interval −0.1 to 0.0). "
+        "Rounded to the digits shown, the interval reaches zero."
+    )
+    assert words.change_sentence(trend_row(3.4, 0.0004, 6.8, "worse"), "2021", WAIT, False) == (
+        "The survey cannot tell whether the estimate changed since 2021: +3.4 minutes (95% interval 0.0 to 6.8). "
+        "Rounded to the digits shown, the interval reaches zero."
     )
     for row in (trend_row(0.05, -0.01, 0.11, "better"), trend_row(0.05, 0.01, 0.09, "worse")):
         assert words.change_sentence(row, "2021", SHARE, True).startswith("The survey cannot tell whether"), row
@@ -488,7 +496,7 @@ def check_direction(said: str, at: float, low: float, high: float, scale: maps.S
     turned = [shown(end, scale) for end in ((low, high) if at > 0 else (-high, -low))]
     assert (size, ends) == (shown(abs(at), scale), turned)
     assert size > 0
-    assert ends[0] >= 0
+    assert ends[0] > 0
 
 
 @given(st.one_of(trends(), trends(gap=True)), scales, st.booleans())
@@ -523,7 +531,9 @@ def test_a_change_sentence_agrees_with_verdict_and_sign(row: maps.Row, scale: ma
             low, high = (of(end) for end in ends.groups())
             assert [low, high] == [shown(row["low"], scale), shown(row["high"], scale)]
             turned = row["domain"] != "all" and row["before"] * row["after"] < 0
-            assert ("by chance" in said or "be chance" in said) == ((low > 0 or high < 0) and not turned)
+            assert ("be chance" in said) == ((low > 0 or high < 0) and not turned)
+            reaches = low <= 0 <= high and row["verdict"] != "cannot_tell"
+            assert ("the interval reaches zero" in said) == (reaches and not turned)
 
 
 @given(st.lists(trends(), max_size=24), scales, st.booleans())
@@ -551,17 +561,17 @@ def test_a_change_headline_says_what_the_sentences_say(rows: list[maps.Row], sca
             assert int(part[1]) == counts[verdict]
             assert part[2] in (None, str(len(rows)))
     for what, pattern in (
-        ("cannot_tell", r"For (\d+) districts? the survey cannot tell"),
-        ("not_comparable", r"(\d+) districts? cannot be compared"),
-        ("suppressed", r"For (\d+) districts? the change is not published"),
+        ("cannot_tell", r"[Ff]or (?:all )?(\d+) (?:districts? )?the survey cannot tell"),
+        ("not_comparable", r"(\d+) (?:districts? cannot be compared|(?:is|are) not comparable)"),
+        ("suppressed", r"(\d+) (?:districts? the change is|(?:is|are)) not published"),
     ):
         if part := re.search(pattern, said):
             counts[what] = int(part[1])
     if "the only district" in said:
         counts["cannot_tell"] = 1
     assert counts == {what: len(names) for what, names in found.items()}
-    none = re.search(r"none of the (\d+) districts", said)
-    assert none is None or (int(none[1]) == len(rows) and not found.keys() & {"better", "worse"})
+    assert not ("No " in said and found.keys() & {"better", "worse"})
+    assert ("for all" in said) == (set(found) == {"cannot_tell"} and len(rows) > 1)
 
 
 def test_change_headlines():
@@ -578,8 +588,16 @@ def test_change_headlines():
         "not published."
     )
     assert words.change_headline(rest[1:3], NAMES, "2021", PLACE, SHARE, True) == (
-        "The survey can tell of none of the 2 districts in Khyber Pakhtunkhwa that it changed since 2021. For 1 "
-        "district the survey cannot tell. For 1 district the change is not published."
+        "No district in Khyber Pakhtunkhwa is known to have changed since 2021; for 1 the survey cannot tell, 1 is not "
+        "published."
+    )
+    many = [*rest[1:2] * 22, *rest[3:4], *rest[2:3] * 10]
+    assert words.change_headline(many, NAMES, "2021", PLACE, SHARE, True) == (
+        "No district in Khyber Pakhtunkhwa is known to have changed since 2021; for 22 the survey cannot tell, 1 is "
+        "not comparable, 10 are not published."
+    )
+    assert words.change_headline(rest[1:2] * 3, NAMES, "2021", PLACE, SHARE, True) == (
+        "No district in Khyber Pakhtunkhwa is known to have changed since 2021; for all 3 the survey cannot tell."
     )
     assert words.change_headline(rest[1:2], NAMES, "2021", PLACE, SHARE, True) == (
         "The survey cannot tell whether the only district in Khyber Pakhtunkhwa changed since 2021."
@@ -747,13 +765,13 @@ def alt_rows() -> dict[str, list[maps.Row]]:
             "bands",
             "Map of bands of “Satisfied with government primary health care”: 3 districts ranked in Khyber "
             "Pakhtunkhwa. Grey, no data: 1 district. Low (worst-placed): 1, Watch: 0, Not distinguishable: 1, High "
-            "(best-placed): 1. Hatched, not ranked: 1 district. Low: Qa. High: Qc.",
+            "(best-placed): 1. Hatched, not published: 1 district. Low: Qa. High: Qc.",
         ),
         (
             "change",
             "Map of change since 2021 in “Satisfied with government primary health care”: 4 districts in Khyber "
-            "Pakhtunkhwa. Grey, no data: 1 district. For the better: 1, for the worse: 0, cannot tell: 1. Not "
-            "comparable: 1 district. Hatched, not published: 1 district. Better: Qa.",
+            "Pakhtunkhwa. Grey, no data: 1 district. For the better: 1, for the worse: 0, cannot tell: 1. Grey, "
+            "not comparable: 1 district. Hatched, not published: 1 district. Better: Qa.",
         ),
     ],
 )
@@ -778,6 +796,15 @@ def test_alt_text_of_a_ranking_and_of_a_card():
     assert words.alt_text("card", topic(), [unranked("d3")], NAMES) == (
         "SIMULATED DATA. Qd, “Satisfied with government primary health care”: not published: too uncertain. Not ranked."
     )
+
+
+def test_alt_text_calls_districts_grey_or_hatched_as_they_are_painted():
+    modelled = unranked("d4") | {"quality": "caution", "reason": "no_respondents", "estimate": 0.4, "n": 0}
+    rows = [*alt_rows()["bands"], modelled]
+    said = words.alt_text("bands", topic(label="Label"), rows, NAMES, 2)
+    assert "Grey, no data: 2 districts." in said
+    assert "Hatched, not published: 1 district. Grey, not ranked: 1 district." in said
+    assert "Not ranked: 2 districts." in words.alt_text("ranking", topic(label="Label"), rows, NAMES)
 
 
 def test_alt_text_names_no_extreme_that_another_district_shows_too():
@@ -828,7 +855,10 @@ def test_alt_text_of_uncertainty_finds_the_extremes(rows: list[maps.Row], scale:
         for row in told
         if not math.isnan(row["low"])
     }
-    for pattern, count in (("Hatched, not published", len(rows) - len(told)), ("available", len(told) - len(margins))):
+    for pattern, count in (
+        ("Hatched, not published", len(rows) - len(told)),
+        ("Grey, 95% interval not available", len(told) - len(margins)),
+    ):
         found = re.search(rf"{pattern}: (\d+) district", said)
         assert (int(found[1]) if found else 0) == count
     ends = re.search(rf"Least uncertain: ([\w ]+), ±({NUMBER}).*; most uncertain: ([\w ]+), ±({NUMBER})", said)
@@ -853,7 +883,8 @@ def test_alt_text_of_bands_counts_them(rows: list[maps.Row]):
         if any(counts.values()):
             for band, (label, _) in views.BANDS.items():
                 assert re.search(rf"{label}(?: \([\w-]+\))?: (\d+)[,.]", said)[1] == str(counts[band])
-        left = re.search(r"ot ranked: (\d+) district", said)
+        left = re.search(rf"{'Not ranked' if kind == 'ranking' else 'Hatched, not published'}: (\d+) district", said)
+        assert kind == "bands" or not re.search("Hatched|Grey", said)
         assert (int(left[1]) if left else 0) == len(rows) - sum(counts.values())
     if found := re.search(r"From (Q\w) .* to (Q\w) .*their rank sets (overlap|do not overlap)", said):
         ranked = sorted((row for row in rows if row["band"]), key=lambda row: row["rank"])
@@ -872,7 +903,7 @@ def test_alt_text_of_change_counts_the_verdicts(rows: list[maps.Row], scale: map
         ("For the better", "for the better."),
         ("for the worse", "for the worse."),
         (" cannot tell", "survey cannot tell"),
-        ("Not comparable", "cannot be compared"),
+        ("Grey, not comparable", "cannot be compared"),
         ("Hatched, not published", "is not published"),
     ):
         found = re.search(rf"{pattern}: (\d+)", said)
@@ -890,7 +921,7 @@ WAVE = {
     "simulated": True,
     "respondents": 5242,
 }
-INDICATOR = {"label": LABEL, "population": "adults 18+ who used the service in the last 12 months"}
+INDICATOR = {"label": LABEL, "kind": "share", "population": "adults 18+ who used the service in the last 12 months"}
 WHOLE = estimate_row(0.5, 0.48, 0.52, 3512, "all", level="all", method="direct")
 
 
@@ -898,23 +929,37 @@ def test_captions():
     rows = [*alt_rows()["estimate"], WHOLE, estimate_row(0.5, 0.48, 0.52, 3512, "kp", level="province")]
     assert words.caption(WAVE, INDICATOR, rows, SHARE) == (
         "“Satisfied with government primary health care” in percent. Asked of: adults 18+ who used the "
-        "service in the last 12 months. Citizen Services Survey, Khyber Pakhtunkhwa 2024 (simulated), 22 Jan 2024 – 9 "
-        "Mar 2024. 3,512 respondents answered; published for 3 of 4 districts. A typical district estimate is "
-        "uncertain by ±4.0 points (95% interval). Districts: small-area estimates. Each rests on its own respondents "
-        "and, the fewer they are, the more on what districts like it answered. Provinces: direct estimates."
+        "service in the last 12 months. 3,512 of 5,242 respondents answered; published for 3 of 4 districts. A typical "
+        "district estimate is uncertain by ±4.0 points (95% interval): small differences between districts may be "
+        "chance. Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more "
+        "on what districts like it answered. Provinces: direct estimates."
     )
     real = WAVE | {"simulated": False, "title": "Survey 2024"}
     direct = [estimate_row(41.0, NAN, NAN, method="direct"), WHOLE | HELD]
     assert words.caption(real, INDICATOR | {"label": "Mean wait"}, direct, WAIT) == (
-        "“Mean wait” in minutes. Asked of: adults 18+ who used the service in the last 12 months. Survey 2024, 22 Jan "
-        "2024 – 9 Mar 2024. 5,242 respondents in the whole survey; published for 1 of 1 district. Direct estimates: "
-        "each rests on its own respondents alone."
+        "“Mean wait” in minutes. Asked of: adults 18+ who used the service in the last 12 months. 5,242 respondents "
+        "in the whole survey; published for 1 of 1 district. Direct estimates: each rests on its own respondents alone."
     )
 
 
+def test_the_caption_of_a_change_counts_changes_and_says_since_when():
+    estimates = [*alt_rows()["estimate"], WHOLE]
+    trends_of = alt_rows()["change"]
+    assert words.change_caption(WAVE, INDICATOR, estimates, trends_of, "the 2021 survey", SHARE) == (
+        "“Satisfied with government primary health care”: change in points since the 2021 survey. Asked of: adults 18+ "
+        "who used the service in the last 12 months. 3,512 of 5,242 respondents answered; change published for 2 of 4 "
+        "districts. A typical change is uncertain by ±10.0 points (95% interval). Changes are of direct estimates, on "
+        "the districts that both surveys share."
+    )
+    index = INDICATOR | {"kind": "index"}  # its n is that of its smallest part
+    said = words.change_caption(WAVE, index, estimates, trends_of[2:], "", PLAIN)
+    assert "change since the wave before. " in said
+    assert "5,242 respondents in the whole survey; change published for 0 of 2 districts. Changes are" in said
+
+
 @given(estimate_rows(), scales, hostile)
-def test_a_caption_counts_what_is_published(rows: list[maps.Row], scale: maps.Scale, title: str):
-    said = words.caption(WAVE | {"title": title}, INDICATOR, [*rows, WHOLE], scale)
+def test_a_caption_counts_what_is_published(rows: list[maps.Row], scale: maps.Scale, label: str):
+    said = words.caption(WAVE, INDICATOR | {"label": label}, [*rows, WHOLE], scale)
     check_text(said)
     published = [row for row in rows if row["quality"] != "suppress"]
     assert f"published for {len(published)} of {len(rows)} district" in said
@@ -940,10 +985,13 @@ def every_text(rows: dict[str, list[maps.Row]], names: dict[str, str], label: st
     said.append(words.district_headline(ranks, {"care": label}, place))
     wave = WAVE | {"title": label}
     scale = maps.Scale("mean", label, (20, 40, 60, 80), 1)
-    said.append(words.caption(wave, {"label": label, "population": place}, [*first, WHOLE], scale))
+    indicator = INDICATOR | {"label": label, "population": place}
+    said.append(words.caption(wave, indicator, [*first, WHOLE], scale))
+    said.append(words.change_caption(wave, indicator, [*first, WHOLE], trends_of, label, scale))
     return said
 
 
+@settings(deadline=None)
 @given(hostile, hostile, st.lists(hostile, min_size=4, max_size=4))
 def test_hostile_labels_do_no_harm(label: str, place: str, names: list[str]):
     for said in every_text(alt_rows(), {f"d{at}": name for at, name in enumerate(names)}, label, place):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 DISCLAIMER = "The boundaries and names shown do not imply official endorsement"
-BUILT_IN_SOURCE = "Generalised preview computed from OCHA COD-AB 2022 tehsils (CC BY-IGO)"
+BUILT_IN_SOURCE = "generalised from OCHA COD-AB 2022 tehsils (CC BY-IGO)"
 SUFFIXES = (".gpkg", ".geojson", ".json", ".shp")
 SIDECAR = "boundaries.yml"
 

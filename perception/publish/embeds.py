@@ -57,7 +57,8 @@ class Embed:
 
     `path` is the base of its files on the site (`kp-2024/satisfied-map`: images, `-embed.html`, `-oembed.json`),
     `data` that of its data files, `page` the page that shows it; all relative to the site's root. `headline` is its
-    message, `caption` what it shows of whom. `width` and `height` are the static image's, in pixels. `body` is HTML
+    message, `caption` what it shows of whom, `notes` what else there is to say of it. `width` and `height` are the
+    static image's, in pixels. `body` is HTML
     that has been escaped. `wave`, `indicator` and `district` are ids, empty where it is not about one. Texts lose
     control characters and overrides of their direction.
 
@@ -106,9 +107,10 @@ class Embed:
 
     @property
     def credit(self) -> str:
-        """What is said under its image: message, caption and source, and before them that it is simulated."""
+        """What is said under its image: message, survey, caption and source, and before them that it is simulated."""
         mark = maps.SIMULATED_NOTE if self.simulated else ""
-        return " ".join(filter(None, (mark, self.headline, self.caption, self.source)))
+        survey = f"{self.subtitle}." if self.subtitle else ""
+        return " ".join(filter(None, (mark, self.headline, survey, self.caption, self.source)))
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,14 @@ HATCH_GROUND, HATCH_LINE = "#f7f7f8", "#868e99"
 INK, GREY, BORDER = "#1c2330", "#586070", "#868e99"
 SIMULATED = "SIMULATED DATA"
 SIMULATED_NOTE = "Simulated data: no person ever gave these answers. Do not cite as a finding."
-PREVIEW_NOTE = "Generalised preview boundaries, not for publication."
+PREVIEW_NOTE = "Preview boundaries, not for publication"
+"""What every page says whose map is drawn on boundaries that nobody has cleared."""
 INTERVAL = "95% interval"
 MODELLED_NOTE = (
     "Districts: small-area estimates. Each rests on its own respondents and, the fewer they are, the more on what "
     "districts like it answered. Provinces: direct estimates."
 )
+CHANGE_NOTE = "Changes are of direct estimates, on the districts that both surveys share."
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class MapSpec:
     """Everything a map of one wave and indicator says; all renderers draw from this and nothing else.
 
     `classes` run from the lowest values to the highest where there are `cuts` between them (with what the two `ends`
-    mean), or are categories.
+    mean), or are categories. `named` are the districts whose names an image must show, however small they are.
     """
 
     wave: str
@@ -162,6 +164,7 @@ class MapSpec:
     cuts: tuple[str, ...]
     ends: tuple[str, str]
     places: tuple[Place, ...]
+    named: frozenset[str]
     notes: tuple[str, ...]
     source: str
     boundary: str
@@ -272,11 +275,9 @@ def boundary_words(geometry: Geometry) -> str:
     """Where the boundaries come from, of which date they are, and what they do not imply."""
     from perception.geography import DISCLAIMER
 
-    parts = [
-        f"Boundaries: {geometry.source.rstrip('.')}, districts as of {geometry.vintage}.",
-        DISCLAIMER.rstrip(".") + ".",
-    ]
-    return " ".join([PREVIEW_NOTE, *parts] if geometry.preview else parts)
+    lead = PREVIEW_NOTE if geometry.preview else "Boundaries"
+    source = geometry.source.rstrip(".")
+    return f"{lead}: {source}, districts as of {geometry.vintage}. {DISCLAIMER.rstrip('.')}."
 
 
 def shown_estimates(published: pd.DataFrame) -> pd.DataFrame:

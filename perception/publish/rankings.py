@@ -28,7 +28,7 @@ from perception.publish.drawing import (
     write_notes,
 )
 from perception.publish.maps import GREY, INK, INTERVAL, Row
-from perception.publish.views import BAND_COLOURS, BANDS, Subject, change_words, strip_ends
+from perception.publish.views import BAND_COLOURS, BANDS, Subject, asked, change_words, strip_ends
 from perception.publish.words import rank_range, rank_words
 
 OVERLAP = (
@@ -204,7 +204,7 @@ def drawing(of: Subject, tables: Sequence[Ranking], headline: str) -> Drawing:
     notes = [
         f"Dot: estimate. Line: {INTERVAL}. Number: estimate and interval. Right: the ranks that the district may hold.",
         OVERLAP,
-        f"Asked of: {of.indicator['population']}. Question: {of.indicator['question']}",
+        asked(of),
         maps.source_words(of.wave),
     ]
     y = write_notes(texts, y, notes, of.simulated)

@@ -49,6 +49,8 @@ OTHER_FOLDERS = (
     *(language.folder.rstrip("/") for language in LANGUAGES if language.folder),
 )
 """Folders of the site beside those of the waves; each language has its own of all of these but assets."""
+OTHER_PAGES = ("index", "quality", "drivers")
+"""Pages of a wave beside those of its indicators; those of driver models start with `drivers-`."""
 LONGEST_TEXT = 700
 """Letters of a text of a wave or a questionnaire that are shown; the public tables have all of it."""
 
@@ -69,11 +71,13 @@ def write_site(
     `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`, `<wave>/drivers`,
     `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every other language of
     `language.LANGUAGES` too. InputError lists vintages without geometry, districts that are not on their vintage, and
-    waves whose id is the name of another folder of the site.
+    waves and indicators whose id is the name of another folder or page of the site.
     """
     _check(tables, geometries, units)
     tables = {name: _shown_texts(frame) for name, frame in tables.items()}
-    tables["published_estimates"] = maps.shown_estimates(only(tables["published_estimates"], domain="all"))
+    of_everybody = only(tables["published_estimates"], domain="all")
+    tables["published_estimates"] = maps.shown_estimates(of_everybody)
+    tables["direct_estimates"] = only(of_everybody, method="direct")
     units = {vintage: _shown_texts(frame) for vintage, frame in units.items()}
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
@@ -128,6 +132,10 @@ def _check(
         if wave in OTHER_FOLDERS:
             what = f"its id is the name of a folder that every site has: {', '.join(OTHER_FOLDERS)}"
             problems.append(Problem(f"wave {wave}", what, "Give the wave another id."))
+        for indicator in only(tables["published_indicators"], wave=wave)["indicator"]:
+            if indicator in OTHER_PAGES or str(indicator).startswith("drivers-"):
+                what = f"its id is the name of a page that every wave has: {', '.join(OTHER_PAGES)}, drivers-…"
+                problems.append(Problem(f"wave {wave}, indicator {indicator}", what, "Give the indicator another id."))
         shared = only(tables["published_trends"], wave=wave)["vintage"].dropna().unique()
         for needed in dict.fromkeys([vintage, *shared]):
             if needed not in geometries or needed not in units:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 from markupsafe import Markup
 
-from perception.publish import maps, rankings, views, words
+from perception.publish import maps, rankings, views
 from perception.publish.downloads import Download
 from perception.publish.drawing import WIDTH, Drawing
 from perception.publish.embeds import PREVIEW_ADDRESS, Embed, Kind
@@ -133,10 +133,13 @@ def indicator_embeds(
     notes: Mapping[str, Sequence[str]],
     alts: Mapping[str, str],
     headlines: Mapping[str, str],
+    captions: Mapping[str, str],
 ) -> list[Embed]:
-    """The embeds of an indicator, one for each of `drawings`; the other mappings are by the same kinds."""
+    """The embeds of an indicator, one for each of `drawings`; the other mappings are by the same kinds.
+
+    Of the notes those stay that the caption does not say.
+    """
     wave, base = of.wave, f"{of.wave['wave']}/{of.indicator['indicator']}"
-    caption = words.caption(wave, of.indicator, list(of.estimates.values()), of.scale)
     return [
         Embed(
             path=f"{base}-{kind}",
@@ -144,9 +147,9 @@ def indicator_embeds(
             title=drawing.facts["Title"].removeprefix(f"{maps.SIMULATED}: "),
             subtitle=f"{wave['title']}, {maps.dates(wave)}",
             headline=headlines[kind],
-            caption=caption,
+            caption=captions[kind],
             alt=alts[kind],
-            notes=tuple(notes[kind]),
+            notes=tuple(note for note in notes[kind] if note not in captions[kind]),
             body=bodies[kind],
             data=base,
             page=f"{base}.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,10 @@ from perception.publish.drawing import (
     MARGIN,
     Area,
     Box,
+    Dot,
     Drawing,
     Group,
+    Line,
     Shape,
     Text,
     write,
@@ -37,6 +39,8 @@ from perception.publish.maps import (
 TALLEST = 640
 LABEL = 10
 TILE = 68
+_CLEAR = 3
+"""Pixels between the map and a name beside it."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ class Canvas:
     """A base map projected to pixels once: rings per district, borders, where its name stands, and the map's size.
 
     Borders are those of divisions and of provinces, as rings and as a path. A label is (x and y of its middle, lines);
-    a district too small for its name has none of the lines. `tiles` has the column and the row of each district in the
-    map of equal tiles.
+    a district too small for its name has none of the lines, but where there is room for it beside the map, `asides` has
+    x and y of the middle of its name there, and of the end of the line to it. `tiles` has the column and the row of
+    each district in the map of equal tiles.
     """
 
     rings: Mapping[str, list[Any]]
@@ -53,6 +58,7 @@ class Canvas:
     divisions: tuple[list[Any], str]
     borders: tuple[list[Any], str]
     labels: Mapping[str, tuple[float, float, tuple[str, ...]]]
+    asides: Mapping[str, tuple[float, float, float, float]]
     tiles: Mapping[str, tuple[int, int]]
     width: float
     height: float
@@ -88,16 +94,19 @@ def canvas(base: BaseMap, names: Mapping[str, str]) -> Canvas:
         found = [ring for shape in outlines.to_crs(crs).geometry for ring in rings(to_pixels(shape))]
         return found, _path(found)
 
+    width, height = round((east - west) * per_metre, 1), round((top - bottom) * per_metre, 1)
+    labels = {key: _label(shape, names[key]) for key, shape in shapes.items()}
     middles = {key: shapely.get_coordinates(shape.representative_point())[0] for key, shape in shapes.items()}
     return Canvas(
         rings={key: rings(shape) for key, shape in shapes.items()},
         paths={key: _path(rings(shape)) for key, shape in shapes.items()},
         divisions=borders(base.divisions),
         borders=borders(base.borders),
-        labels={key: _label(shape, names[key]) for key, shape in shapes.items()},
+        labels=labels,
+        asides=_asides(shapely.union_all(list(shapes.values())), labels, names, width, height),
         tiles=tile_places(middles, {key: shapely.area(shape) for key, shape in shapes.items()}),
-        width=round((east - west) * per_metre, 1),
-        height=round((top - bottom) * per_metre, 1),
+        width=width,
+        height=height,
     )
 
 
@@ -129,12 +138,57 @@ def _label(shape: Any, name: str) -> tuple[float, float, tuple[str, ...]]:
     return round(float(middle[0]), 1), round(float(middle[1]), 1), lines
 
 
-def labels(spec: MapSpec, drawn: Canvas) -> Iterator[Text]:
-    """The names of districts where they fit, relative to the map; a star marks caution with or without a name."""
+def _asides(
+    land: Any, labels: Mapping[str, tuple[float, float, tuple[str, ...]]], names: Mapping[str, str], *size: float
+) -> dict[str, tuple[float, float, float, float]]:
+    """Where the names of districts stand that are too small for them: outside the `land` of a map of this size.
+
+    Each is as near to its district as can be; no such name and no line to one touches another name or line. The values
+    are those of `Canvas.asides`.
+    """
+    import numpy as np
+    import shapely
+
+    def boxes(x: Any, y: Any, lines: Sequence[str]) -> Any:
+        across, down = (max(map(len, lines)) + 1) * LABEL * EM[False] / 2, len(lines) * LABEL * 1.15 / 2
+        return shapely.box(x - across, y - down, x + across, y + down)
+
+    frame = shapely.box((size[0] - INNER) / 2, 0, (size[0] + INNER) / 2, size[1])
+    land = shapely.buffer(land, _CLEAR)
+    for each in (land, frame):
+        shapely.prepare(each)
+    far, angle = (each.ravel() for each in np.meshgrid(np.arange(16, INNER, 12), np.linspace(0, 2 * np.pi, 36, False)))
+    nearest_first = np.argsort(far, kind="stable")
+    across, down = (far * np.cos(angle))[nearest_first], (far * np.sin(angle))[nearest_first]
+    taken = [boxes(x, y, lines) for x, y, lines in labels.values() if lines]
+    small = [(key, shapely.Point(x, y)) for key, (x, y, lines) in labels.items() if not lines]
+    found = {}
+    for key, dot in sorted(small, key=lambda one: shapely.distance(one[1], shapely.boundary(land))):
+        places = boxes(dot.x + across, dot.y + down, [names[key]])
+        for place in places[shapely.contains(frame, places) & ~shapely.intersects(land, places)]:
+            line = shapely.shortest_line(dot, place)
+            if not shapely.intersects([place, line], np.array(taken)[:, None]).any():
+                taken += [place, line]
+                middle, end = shapely.get_coordinates([shapely.centroid(place), line])[[0, -1]].round(1).tolist()
+                found[key] = (middle[0], middle[1], end[0], end[1])
+                break
+    return found
+
+
+def labels(spec: MapSpec, drawn: Canvas) -> Iterator[Shape]:
+    """The names of districts where they fit, relative to the map; a star marks caution with or without a name.
+
+    The names of `spec.named` that fit nowhere stand beside the map with a line to their districts.
+    """
     for place in spec.having(*STATES):
         x, y, lines = drawn.labels[place.district_id]
         star = "*" if place.state == "caution" else ""
-        if star and not lines:
+        if place.district_id in spec.named and place.district_id in drawn.asides:
+            aside_x, aside_y, end_x, end_y = drawn.asides[place.district_id]
+            yield Line(x, y, end_x, end_y, INK, 0.8)
+            yield Dot(x, y, 2.4, "#ffffff")
+            yield Text(aside_x, round(aside_y + LABEL * 0.36, 1), place.name + star, LABEL, INK, False, "middle")
+        elif star and not lines:
             yield Text(x, y + 8, star, 16, mark_colour(spec.colour(place)), True, "middle")
         for number, line in enumerate(lines):
             below = LABEL * (0.36 + 1.15 * (number - (len(lines) - 1) / 2))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +13,14 @@ import pandas as pd
 
 from perception.publish import maps
 from perception.publish.maps import INTERVAL, BaseMap, Kind, MapClass, MapSpec, Place, Row, Scale, is_published
-from perception.publish.words import Topic, change_verdict, rank_words, typical_margin
+from perception.publish.words import (
+    Topic,
+    answered_words,
+    change_verdict,
+    doubt_words,
+    rank_words,
+    respondent_words,
+)
 
 BANDS = {
     "low": ("Low", "among the worst-placed 15% (at most ten districts) with a probability of 80% or more"),
@@ -66,6 +74,11 @@ class Subject:
     def ends(self) -> tuple[float, float]:
         """Where a strip starts and ends that holds the intervals of all its districts."""
         return strip_ends([row for (level, _), row in self.estimates.items() if level == "district"], self.scale)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether any district has a place in the ranking of its province."""
+        return any(isinstance(row["band"], str) for row in self.rankings.values())
 
     def district(self, district_id: str) -> Row | None:
         """The estimate of a district."""
@@ -121,7 +134,8 @@ def estimate_map(of: Subject, base: BaseMap) -> MapSpec:
         cuts=cuts,
         ends=("worse", "better") if of.higher_is_better else ("better", "worse"),
         places=places,
-        notes=[*_doubt_notes(of, rows), *_method_notes(rows), *_state_notes(places)],
+        named=_told_apart(of),
+        notes=[*filter(None, [doubt_words(rows, of.scale)]), *_method_notes(rows), *_state_notes(places)],
     )
 
 
@@ -146,6 +160,7 @@ def band_map(of: Subject, base: BaseMap) -> MapSpec:
         measure="Band in the ranking of the province",
         classes=tuple(MapClass(BAND_COLOURS[band], BANDS[band][0]) for band in order),
         places=places,
+        named=_told_apart(of),
         notes=[" ".join(meanings), *_method_notes(_shown_rows(of, places)), *_state_notes(places)],
     )
 
@@ -178,6 +193,7 @@ def uncertainty_map(of: Subject, base: BaseMap) -> MapSpec:
         cuts=cuts,
         ends=("certain", "uncertain"),
         places=places,
+        named=_told_apart(of),
         notes=[*_method_notes(_shown_rows(of, places)), *_state_notes(places)],
     )
 
@@ -215,12 +231,75 @@ def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMa
         measure=f"Since {since}",
         classes=tuple(MapClass(VERDICT_COLOURS[verdict], VERDICTS[verdict][0]) for verdict in order),
         places=places,
+        named=[place.district_id for place in places if place.class_number not in (None, order.index("cannot_tell"))],
         notes=[
             f"Better and worse: the {INTERVAL} of the change excludes 0, also after adjusting for how many districts "
-            "are compared; direct estimates, on the districts that both surveys share.",
+            "are compared.",
+            maps.CHANGE_NOTE,
             *_state_notes(places),
         ],
     )
+
+
+def asked(of: Subject) -> str:
+    """Who was asked what, and how many answered."""
+    answered = answered_words(of.wave, of.indicator, of.estimates.values())
+    return f"Asked of: {of.indicator['population']} ({answered}). Question: {of.indicator['question']}"
+
+
+def nothing_published(of: Subject) -> str:
+    """That no number of any district is published, and why; empty where one is."""
+    districts = [row for (level, _), row in of.estimates.items() if level == "district"]
+    if any(map(is_published, districts)):
+        return ""
+    why = _reasons(_first_reason(maps.text(row["reason"])) for row in districts)
+    return f"No number is shown for any of the {len(districts)} districts surveyed ({why})."
+
+
+@dataclass(frozen=True)
+class EstimateRow:
+    """A district in a table that ranks nothing: its estimate in words, or why there is none or it needs care.
+
+    `estimate` and `change_value` are what a table is sorted by; `change` and its `verdict` as `change_words` says them.
+    """
+
+    district_id: str
+    name: str
+    why: str
+    value: str = ""
+    estimate: float = math.nan
+    interval: str = ""
+    n: str = ""
+    change: str = ""
+    change_value: float = math.nan
+    verdict: str = ""
+
+
+def estimate_rows(of: Subject, changes: Mapping[str, Row]) -> list[EstimateRow]:
+    """The districts surveyed by name; `changes` has by district its row of published_trends."""
+
+    def shown(unit: Row, row: Row) -> EstimateRow:
+        why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
+        if not is_published(row):
+            return EstimateRow(unit["district_id"], unit["name"], f"Not published: {why}")
+        found = changes.get(unit["district_id"])
+        change, verdict = change_words(of, found)
+        return EstimateRow(
+            unit["district_id"],
+            unit["name"],
+            why=f"Use with caution: {why}" if why else "",
+            value=of.scale.value(row["estimate"]),
+            estimate=float(row["estimate"]),
+            interval=of.scale.interval(row["low"], row["high"]),
+            n=f"{int(row['n']):,}",
+            change=change,
+            change_value=float(found["change"]) if change and found else math.nan,
+            verdict=verdict,
+        )
+
+    by_name = sorted(of.districts, key=lambda unit: str(unit["name"]))
+    surveyed = ((unit, of.district(unit["district_id"])) for unit in by_name)
+    return [shown(unit, row) for unit, row in surveyed if row is not None]
 
 
 def topic(of: Subject, since: str) -> Topic:
@@ -233,7 +312,7 @@ def topic(of: Subject, since: str) -> Topic:
 def estimate_details(of: Subject, district_id: str, row: Row) -> tuple[str, ...]:
     """What is said beside an estimate: its interval, respondents, and the ranks that the district may hold."""
     interval = of.scale.interval(row["low"], row["high"])
-    said = [f"{INTERVAL} {interval}" if interval else f"{INTERVAL} not available", f"{int(row['n']):,} respondents"]
+    said = [f"{INTERVAL} {interval}" if interval else f"{INTERVAL} not available", respondent_words(row)]
     rank = of.rankings.get(district_id)
     if rank is not None and not pd.isna(rank["rank_low"]):
         said.append(f"rank {rank_words(int(rank['rank_low']), int(rank['rank_high']), int(rank['districts']))}")
@@ -266,6 +345,7 @@ def _spec(
     classes: tuple[MapClass, ...],
     places: tuple[Place, ...],
     notes: Sequence[str],
+    named: Collection[str],
     cuts: tuple[str, ...] = (),
     ends: tuple[str, str] = ("", ""),
 ) -> MapSpec:
@@ -280,12 +360,13 @@ def _spec(
         subtitle=f"{of.wave['title']}, {maps.dates(of.wave)}",
         measure=measure,
         summary=province_summary(of),
-        asked=f"Asked of: {of.indicator['population']}. Question: {of.indicator['question']}",
+        asked=asked(of),
         simulated=of.simulated,
         classes=classes,
         cuts=cuts,
         ends=ends,
         places=places,
+        named=frozenset(named),
         notes=(*notes, *missing),
         source=maps.source_words(of.wave),
         boundary=maps.boundary_words(base.geometry),
@@ -324,6 +405,11 @@ def _ranges(palette: Sequence[str], cuts: Sequence[str]) -> tuple[MapClass, ...]
 
 def _quarters(step: float) -> tuple[float, ...]:
     return tuple(round(step * part, 10) for part in (0.25, 0.5, 0.75, 1.0))
+
+
+def _told_apart(of: Subject) -> list[str]:
+    """The districts that a headline may name."""
+    return [district for district, row in of.rankings.items() if row["band"] in ("low", "watch", "high")]
 
 
 def _places(of: Subject, base: BaseMap, show: Callable[[Row, Row], Place]) -> tuple[Place, ...]:
@@ -367,12 +453,6 @@ def _shown_rows(of: Subject, places: Iterable[Place]) -> list[Row]:
     return [row for row in rows if row is not None and is_published(row)]
 
 
-def _doubt_notes(of: Subject, rows: Sequence[Row]) -> list[str]:
-    margin = typical_margin(rows, of.scale)
-    said = f"A typical district estimate is uncertain by {margin} ({INTERVAL}); neighbouring classes may not differ."
-    return [said] if margin else []
-
-
 def _method_notes(rows: Sequence[Row]) -> list[str]:
     return [maps.MODELLED_NOTE] if any(row["method"] == "small_area" for row in rows) else []
 
@@ -381,19 +461,22 @@ def _state_notes(places: Sequence[Place]) -> list[str]:
     """How many places are withheld, read with caution or not there, and why."""
     notes = []
     for state, text in (
-        (
-            "suppressed",
-            "Hatched: {k} of {all} districts not published, because the sample does not carry a number ({why}).",
-        ),
+        ("suppressed", "Hatched, not published: {k} of {all} districts ({why})."),
         ("caution", "* Use with caution: {k} of {all} districts ({why})."),
         ("no_data", "Grey: {k} of {all} districts: {why}."),
     ):
         found = [place for place in places if place.state == state]
         if found:
-            said = [
-                place.reason if state == "no_data" else maps.reason_words(place.reason.split(";")[0]) for place in found
-            ]
-            reasons = Counter(said).most_common()
-            why = "; ".join(f"{reason}: {count}" if len(reasons) > 1 else reason for reason, count in reasons)
+            why = _reasons(place.reason if state == "no_data" else _first_reason(place.reason) for place in found)
             notes.append(text.format(k=len(found), all=len(places), why=why))
     return notes
+
+
+def _first_reason(codes: str) -> str:
+    return maps.reason_words(codes.split(";")[0])
+
+
+def _reasons(said: Iterable[str]) -> str:
+    """Reasons in words, the commonest first, with how many districts have each where they differ."""
+    reasons = Counter(said).most_common()
+    return "; ".join(f"{reason}: {count}" if len(reasons) > 1 else reason for reason, count in reasons)

@@ -134,14 +134,15 @@ def _band_counts(of: Subject) -> dict[str, int]:
 
 
 def _quality(work: Work, one: WaveWork) -> list[dict[str, Any]]:
-    """By indicator: answers, those who do not know or refuse, and how many districts are published, and why not."""
+    """By indicator: answers, those who do not know or refuse, how many direct estimates are published, and why not."""
     held = only(work.tables["withheld"], wave=one.name, level="district", domain_kind="all", method="direct")
     why = {str(name): records(rows) for name, rows in held.groupby("indicator")}
+    direct = only(work.tables["direct_estimates"], wave=one.name, level="district")
+    qualities = {str(name): list(rows) for name, rows in direct.groupby("indicator")["quality"]}
     results = []
     for name, of in one.subjects.items():
-        districts = [row for (level, _), row in of.estimates.items() if level == "district"]
-        qualities = [row["quality"] for row in districts]
         whole = of.estimates.get(("all", "all"))
+        counted = qualities.get(name, [])
         results.append(
             {
                 "label": of.indicator["label"],
@@ -149,7 +150,7 @@ def _quality(work: Work, one: WaveWork) -> list[dict[str, Any]]:
                 "n": "" if whole is None or pd.isna(whole["n"]) else f"{int(whole['n']):,}",
                 "dont_know": _percent(whole, "dont_know_share"),
                 "refused": _percent(whole, "refused_share"),
-                "counts": [qualities.count(quality) for quality in ("publish", "caution", "suppress")],
+                "counts": [counted.count(quality) for quality in ("publish", "caution", "suppress")],
                 "why": [(row["words"], row["withheld"]) for row in why.get(name, [])],
             }
         )
@@ -182,13 +183,17 @@ def _chart(work: Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What is shown of an indicator: maps and where they are drawn, rankings; alt texts and messages by kind."""
+    """What is shown of an indicator: maps and where they are drawn, rankings; texts by kind of picture.
+
+    `maps` starts with the estimates; `doubt` says how uncertain they are; `tables` are none where nothing is ranked.
+    """
 
     maps: Sequence[tuple[MapSpec, Ground]]
     doubt: tuple[MapSpec, Ground]
     tables: Sequence[Ranking]
     alts: Mapping[str, str]
     headlines: Mapping[str, str]
+    captions: Mapping[str, str]
     since: str
 
     @property
@@ -198,49 +203,57 @@ class _Pictures:
 
 
 def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictures:
-    estimates = views.estimate_map(of, ground.base)
-    drawn = [(estimates, ground), (views.band_map(of, ground.base), ground)]
+    drawn = [(views.estimate_map(of, ground.base), ground)]
+    if of.ranked:
+        drawn.append((views.band_map(of, ground.base), ground))
     changes = of_indicator(one.shared_changes, of)
     if any(maps.is_published(row) for row in changes.values()):
         shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
         drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
     doubt = (views.uncertainty_map(of, ground.base), ground)
-    tables = _rankings(work, one, of)
     headline = " ".join(headlines(of))
     topic = views.topic(of, one.since)
     changed = ""
+    estimates, trends = list(of.estimates.values()), list(changes.values())
+    caption = words.caption(one.wave, of.indicator, estimates, of.scale)
+    captions = dict.fromkeys(("map", "bands", "tiles", "ranking", "uncertainty"), caption)
     if changes:
-        rows = list(changes.values())
-        changed = words.change_headline(rows, work.names, one.since, topic.place, of.scale, of.higher_is_better)
+        changed = words.change_headline(trends, work.names, one.since, topic.place, of.scale, of.higher_is_better)
+        captions["change"] = words.change_caption(one.wave, of.indicator, estimates, trends, one.since, of.scale)
     by_kind = dict.fromkeys(("map", "bands", "tiles", "ranking"), headline)
     return _Pictures(
         maps=drawn,
         doubt=doubt,
-        tables=tables,
-        alts=_alts(of, topic, list(changes.values()), work.names, len(estimates.having("no_data"))),
+        tables=_rankings(work, one, of) if of.ranked else [],
+        alts=_alts(of, topic, trends, work.names, [spec for spec, _ in [*drawn, doubt]]),
         headlines=by_kind | {"change": changed, "uncertainty": ""},
+        captions=captions,
         since=one.since if changes else "",
     )
 
 
 def _drawings(of: Subject, drawn: _Pictures) -> dict[str, Drawing]:
     estimates, ground = drawn.maps[0]
-    return {
-        **{str(spec.kind): static_map.drawing(spec, there.canvas) for spec, there in [*drawn.maps, drawn.doubt]},
-        "tiles": static_map.tile_drawing(estimates, ground.canvas),
-        "ranking": rankings.drawing(of, drawn.own_tables, drawn.headlines["ranking"]),
-    }
+    made = {str(spec.kind): static_map.drawing(spec, there.canvas) for spec, there in [*drawn.maps, drawn.doubt]}
+    made["tiles"] = static_map.tile_drawing(estimates, ground.canvas)
+    if drawn.own_tables:
+        made["ranking"] = rankings.drawing(of, drawn.own_tables, drawn.headlines["ranking"])
+    return made
 
 
 def _alts(
-    of: Subject, topic: words.Topic, changes: Sequence[Row], names: Mapping[str, str], without: int
+    of: Subject, topic: words.Topic, changes: Sequence[Row], names: Mapping[str, str], drawn: Sequence[MapSpec]
 ) -> dict[str, str]:
-    """What each picture of an indicator shows, for those who do not see it; `without` districts have no data."""
+    """What each picture of an indicator shows, for those who do not see it."""
     estimates = [row for (level, _), row in of.estimates.items() if level == "district"]
     ranked = list(of.rankings.values())
-    rows: dict[words.Picture, Sequence[Row]] = {"estimate": estimates, "tiles": estimates, "uncertainty": estimates}
-    rows |= {"bands": ranked, "ranking": ranked, "change": changes}
-    alts = {str(kind): words.alt_text(kind, topic, shown, names, without) for kind, shown in rows.items()}
+    rows: dict[str, Sequence[Row]] = {"map": estimates, "uncertainty": estimates, "bands": ranked, "change": changes}
+    alts = {"ranking": words.alt_text("ranking", topic, ranked, names)}
+    for spec in drawn:
+        known = {row["district_id" if spec.kind == "bands" else "unit_id"] for row in rows[spec.kind]}
+        grey = sum(place.district_id not in known for place in spec.having("no_data"))
+        pictures: Sequence[words.Picture] = ("estimate", "tiles") if spec.kind == "map" else (spec.kind,)
+        alts |= {kind: words.alt_text(kind, topic, rows[spec.kind], names, grey) for kind in pictures}
     return {**alts, "map": alts["estimate"]}
 
 
@@ -249,7 +262,8 @@ def _indicator_page(
 ) -> tuple[MapSpec, str]:
     """Write the page of an indicator, and what can be taken from it where it is a headline; its map and headline."""
     name, drawn = f"{one.name}/{of.indicator['indicator']}", _pictures(work, one, of, ground)
-    made = _indicator_embeds(work, one, of, drawn) if of.indicator["headline"] else []
+    nothing = views.nothing_published(of)
+    made = _indicator_embeds(work, one, of, drawn) if of.indicator["headline"] and not nothing else []
     estimates, headline = drawn.maps[0][0], drawn.headlines["map"]
     content = {
         "of": of,
@@ -257,12 +271,14 @@ def _indicator_page(
         "headline": headline,
         "summary": views.province_summary(of),
         "measure": views.measure(of),
+        "nothing": nothing,
         "views": [
             {"spec": spec, "ground": there, "figure": plotly_map.figure(spec, there.base)} for spec, there in drawn.maps
         ],
         "tiles": {"spec": estimates, "ground": ground},
         "doubt": {"spec": drawn.doubt[0], "ground": ground},
         "rankings": drawn.tables,
+        "unranked": [] if drawn.tables else views.estimate_rows(of, one.changes_of(of)),
         "alts": drawn.alts,
         "since": drawn.since,
         "change_headline": drawn.headlines["change"],
@@ -284,7 +300,7 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
     bodies["ranking"] = site_embeds.ranking_body(work.parts, of, drawn.own_tables, drawn.since)
     notes |= {"tiles": tiles.notes, "ranking": (rankings.OVERLAP,)}
     drawings = _drawings(of, drawn)
-    made = site_embeds.indicator_embeds(of, drawings, bodies, notes, drawn.alts, drawn.headlines)
+    made = site_embeds.indicator_embeds(of, drawings, bodies, notes, drawn.alts, drawn.headlines, drawn.captions)
     write_embeds(work, made)
     for kind, drawing in drawings.items():
         inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}

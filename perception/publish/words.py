@@ -33,8 +33,10 @@ GROUPS = {
 NAMED = 6
 """Most districts or indicators that a headline names; alt texts name half as many."""
 LONGEST_ALT = 400
+_SMALL = "small differences between districts may be chance"
 _COUNTED = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BY_CHANCE = "The interval leaves out zero, but among so many comparisons such a difference may be chance."
+_REACHES_ZERO = "Rounded to the digits shown, the interval reaches zero."
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,17 @@ def estimate_words(row: Row, scale: Scale) -> str:
         return f"not published: {_reason(row)}"
     parts = [_interval(row, scale)]
     if not pd.isna(row["n"]):
-        parts.append(_counted(int(row["n"]), "respondent"))
+        parts.append(respondent_words(row))
     if row["quality"] == "caution":
         parts.append(f"use with caution: {_reason(row)}")
     return f"{_value(row['estimate'], scale)} ({'; '.join(parts)})"
+
+
+def respondent_words(row: Row) -> str:
+    """On how many respondents an estimate rests; a modelled one may have none."""
+    if row["n"] == 0:
+        return "no respondents of its own, modelled from other districts"
+    return _counted(int(row["n"]), "respondent")
 
 
 def ranking_headline(rankings: Sequence[Row], names: Mapping[str, str], place: str) -> str:
@@ -211,8 +220,8 @@ def change_sentence(trend: Row, since: str, scale: Scale, higher_is_better: bool
     if verdict == "cannot_tell":
         found = _difference(trend, "change", scale, f"{' less '.join(GROUPS[gap])}; " if gap else "")
         said = [f"The survey cannot tell whether {what} changed since {then}: {found}"]
-        if _leaves_out_zero(trend, scale) and not (gap and trend["before"] * trend["after"] < 0):
-            said.append(_BY_CHANCE)
+        if not (gap and trend["before"] * trend["after"] < 0):
+            said += _why_unsure(trend, scale)
     else:
         up = trend["change"] > 0
         verb = ("narrowed" if verdict == "better" else "widened") if gap else "rose" if up else "fell"
@@ -235,8 +244,7 @@ def gap_sentence(gap: Row, scale: Scale) -> str:
     else:
         found = _difference(gap, "estimate", scale, f"{first} less {second}; ", f"; {answers}")
         said = [f"The survey cannot tell whether the estimate differs between {first} and {second}: {found}"]
-        if _leaves_out_zero(gap, scale):
-            said.append(_BY_CHANCE)
+        said += _why_unsure(gap, scale)
     return _sentences([*said, *_cautions(gap)])
 
 
@@ -251,23 +259,25 @@ def change_headline(
     then, where, total = plain(since) or "the wave before", plain(place) or "the survey", len(trends)
     by_verdict = _by_verdict(trends, names, scale, higher_is_better)
     changed = [(verdict, by_verdict[verdict]) for verdict in ("better", "worse") if by_verdict[verdict]]
-    unsure, said = len(by_verdict["cannot_tell"]), []
+    unsure, apart, held = (len(by_verdict[state]) for state in ("cannot_tell", "not_comparable", "suppressed"))
+    if unsure and not changed:
+        if total == 1:
+            return f"The survey cannot tell whether the only district in {where} changed since {then}."
+        rest = [f"for {'all ' * (unsure == total)}{unsure} the survey cannot tell"]
+        for left, what in ((apart, "not comparable"), (held, "not published")):
+            rest += [f"{left} {'is' if left == 1 else 'are'} {what}"] if left else []
+        return f"No district in {where} is known to have changed since {then}; {', '.join(rest)}."
+    said = [f"No change since {then} is published for districts in {where}"]
     if changed:
         (verdict, found), *other = changed
         count = f"{len(found)} of {_counted(total, 'district')} in {where}"
-        said.append(f"Since {then}, {count} changed for the {verdict}: {_listed(found)}")
+        said = [f"Since {then}, {count} changed for the {verdict}: {_listed(found)}"]
         said[0] += "".join(f"; {len(found)} for the {verdict}: {_listed(found)}" for verdict, found in other)
-    elif not unsure:
-        said.append(f"No change since {then} is published for districts in {where}")
-    elif total == 1:
-        said.append(f"The survey cannot tell whether the only district in {where} changed since {then}")
-    else:
-        said.append(f"The survey can tell of none of the {total} districts in {where} that it changed since {then}")
-    if unsure and total > 1:
+    if unsure:
         said.append(f"For {_counted(unsure, 'district')} the survey cannot tell")
-    if apart := len(by_verdict["not_comparable"]):
+    if apart:
         said.append(f"{_counted(apart, 'district')} cannot be compared with {then}")
-    if held := len(by_verdict["suppressed"]):
+    if held:
         said.append(f"For {_counted(held, 'district')} the change is not published")
     return _sentences(said)
 
@@ -318,17 +328,24 @@ def typical_margin(rows: Iterable[Row], scale: Scale) -> str:
     return f"±{_size(median(margins), scale)}" if margins else ""
 
 
+def doubt_words(rows: Iterable[Row], scale: Scale) -> str:
+    """How uncertain a typical one of these estimates is, as a sentence; empty without intervals."""
+    margin = typical_margin(rows, scale)
+    return f"A typical district estimate is uncertain by {margin} ({INTERVAL}): {_SMALL}." if margin else ""
+
+
 def alt_text(
-    kind: Picture, topic: Topic, rows: Sequence[Row], names: Mapping[str, str], districts_without_data: int = 0
+    kind: Picture, topic: Topic, rows: Sequence[Row], names: Mapping[str, str], districts_without_row: int = 0
 ) -> str:
     """What a picture shows, in about `LONGEST_ALT` characters: classes, extremes with intervals, what is left out.
 
     Rows are one a district: of published_estimates (`estimate`, `tiles`, `uncertainty`), district_rankings (`bands`,
-    `ranking`, and `card` with one row) or published_trends (`change`). What comes late gives way to the limit.
+    `ranking`, and `card` with one row) or published_trends (`change`). `districts_without_row` are drawn grey beside
+    them. What comes late gives way to the limit.
     """
     said = _ALTS[kind](topic, rows, names)
-    if districts_without_data:
-        said.insert(1, f"Grey, no data: {_counted(districts_without_data, 'district')}")
+    if districts_without_row:
+        said.insert(1, f"Grey, no data: {_counted(districts_without_row, 'district')}")
     text = f"{SIMULATED}. " * topic.simulated + _sentences(said[:1])
     for sentence in said[1:]:
         longer = f"{text} {_sentences([sentence])}"
@@ -336,32 +353,50 @@ def alt_text(
     return text
 
 
+def answered_words(wave: Row, indicator: Row, estimates: Iterable[Row]) -> str:
+    """How many answered, of how many in the survey; rows as for `caption`."""
+    asked = _counted(int(wave["respondents"]), "respondent")
+    whole = next((row for row in estimates if row["level"] == "all" and _published(row, "estimate")), None)
+    if whole is None or indicator["kind"] == "index":  # whose n is that of its smallest part
+        return f"{asked} in the whole survey"
+    return f"{int(whole['n']):,} of {asked} answered"
+
+
 def caption(wave: Row, indicator: Row, estimates: Sequence[Row], scale: Scale) -> str:
-    """What stands under an image in a brief, before its source: what is measured, of whom, when, how surely, how.
+    """What stands under an image in a brief beside its title, survey and source: what is measured, of whom, how surely.
 
     `wave` and `indicator` are rows of published_waves and published_indicators; `estimates` are the indicator's rows
     for domain `all`, one a unit, as `maps.shown_estimates` gives them.
     """
     districts = [row for row in estimates if row["level"] == "district"]
     shown = [row for row in districts if _published(row, "estimate")]
-    whole = next((row for row in estimates if row["level"] == "all" and _published(row, "estimate")), None)
     unit = " in percent" if scale.kind == "share" else _in_unit(scale)
-    said = [quoted(indicator["label"]) + unit]
-    said.append(f"Asked of: {plain(indicator['population'])}")
-    said.append(f"{plain(wave['title'])}, {maps.dates(wave)}")
-    answered = (
-        f"{_counted(int(whole['n']), 'respondent')} answered"
-        if whole
-        else f"{_counted(int(wave['respondents']), 'respondent')} in the whole survey"
-    )
+    said = [quoted(indicator["label"]) + unit, f"Asked of: {plain(indicator['population'])}"]
+    answered = answered_words(wave, indicator, estimates)
     said.append(f"{answered}; published for {len(shown)} of {_counted(len(districts), 'district')}")
-    if margin := typical_margin(shown, scale):
-        said.append(f"A typical district estimate is uncertain by {margin} ({INTERVAL})")
+    if doubt := doubt_words(shown, scale):
+        said.append(doubt)
     if any(row["method"] == "small_area" for row in shown):
         said.append(maps.MODELLED_NOTE)
     elif shown:
         said.append("Direct estimates: each rests on its own respondents alone")
     return _sentences(said)
+
+
+def change_caption(
+    wave: Row, indicator: Row, estimates: Sequence[Row], trends: Sequence[Row], since: str, scale: Scale
+) -> str:
+    """The same under an image of the change since `since`; `trends` are the districts' rows of published_trends."""
+    shown = [row for row in trends if _published(row, "change")]
+    unit = f" in{_unit(scale)}" if _unit(scale) else ""
+    said = [f"{quoted(indicator['label'])}: change{unit} since {plain(since) or 'the wave before'}"]
+    said.append(f"Asked of: {plain(indicator['population'])}")
+    answered = answered_words(wave, indicator, estimates)
+    said.append(f"{answered}; change published for {len(shown)} of {_counted(len(trends), 'district')}")
+    halves = [float(row["high"] - row["low"]) / 2 for row in shown if _interval_known(row)]
+    if halves:
+        said.append(f"A typical change is uncertain by ±{_size(median(halves), scale)} ({INTERVAL})")
+    return _sentences([*said, maps.CHANGE_NOTE])
 
 
 def _estimates_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str], picture: str = "Map") -> list[str]:
@@ -421,7 +456,7 @@ def _uncertainty_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]
     if held := len(rows) - len(shown):
         said.append(f"Hatched, not published: {_counted(held, 'district')}")
     if unknown := len(shown) - len(margins):
-        said.append(f"{INTERVAL} not available: {_counted(unknown, 'district')}")
+        said.append(f"Grey, {INTERVAL} not available: {_counted(unknown, 'district')}")
     if margins:
         said.append(f"A typical estimate is uncertain by {typical_margin(shown, topic.scale)} ({INTERVAL})")
         least, most = min(margins.values()), max(margins.values())
@@ -435,7 +470,15 @@ def _uncertainty_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]
     return said
 
 
-def _bands_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str], picture: str = "Map of") -> list[str]:
+def _bands_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]) -> list[str]:
+    held = sum(row["quality"] == "suppress" for row in rows)
+    unranked = sum(not _is_ranked(row) for row in rows) - held
+    return _of_bands("Map of", topic, rows, names, {"Hatched, not published": held, "Grey, not ranked": unranked})
+
+
+def _of_bands(
+    picture: str, topic: Topic, rows: Sequence[Row], names: Mapping[str, str], without: Mapping[str, int]
+) -> list[str]:
     ranked = _worst_first(row for row in rows if _is_ranked(row))
     total = _counted(len(ranked), "district")
     said = [f"{picture} bands of {quoted(topic.label)}: {total} ranked in {_place(topic)}"]
@@ -443,15 +486,14 @@ def _bands_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str], pict
     ends = {"low": " (worst-placed)", "high": " (best-placed)"}
     if ranked:
         said.append(", ".join(f"{_band(band)}{ends.get(band, '')}: {len(found[band])}" for band in BANDS))
-    if unranked := len(rows) - len(ranked):
-        said.append(f"Hatched, not ranked: {_counted(unranked, 'district')}")
+    said += [f"{why}: {_counted(count, 'district')}" for why, count in without.items() if count]
     return [*said, *(f"{_band(band)}: {_listed(found[band], NAMED // 2)}" for band in ("low", "high") if found[band])]
 
 
 def _ranking_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]) -> list[str]:
-    said = _bands_alt(topic, rows, names, "Dots with intervals, worst first, in")
-    said = [sentence.replace("Hatched, not", "Not", 1) for sentence in said]
     ranked = _worst_first(row for row in rows if _is_ranked(row))
+    unranked = {"Not ranked": len(rows) - len(ranked)}
+    said = _of_bands("Dots with intervals, worst first, in", topic, rows, names, unranked)
     if len(ranked) > 1:
         ends = [
             f"{_name(names, row['district_id'])} {_value(row['estimate'], topic.scale)} "
@@ -475,7 +517,7 @@ def _changes_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]) ->
             "cannot_tell": "cannot tell",
         }
         said.append(", ".join(f"{each}: {len(found[verdict])}" for verdict, each in words.items()))
-    without: dict[Change, str] = {"not_comparable": "Not comparable", "suppressed": "Hatched, not published"}
+    without: dict[Change, str] = {"not_comparable": "Grey, not comparable", "suppressed": "Hatched, not published"}
     said += [f"{each}: {_counted(len(found[why]), 'district')}" for why, each in without.items() if found[why]]
     named: dict[Change, str] = {"better": "Better", "worse": "Worse"}
     return [*said, *(f"{each}: {_listed(found[way], NAMED // 2)}" for way, each in named.items() if found[way])]
@@ -623,10 +665,17 @@ def _size(value: float, scale: Scale) -> str:
 
 
 def _sign(at: float, low: float, high: float, scale: Scale) -> int:
-    """The direction that the interval leaves no doubt of and that the shown number has, else 0."""
+    """The direction that the shown interval leaves no doubt of and that the shown number has, else 0."""
     if pd.isna(low) or pd.isna(high) or float(scale.number(at)) == 0:
         return 0
-    return int(low > 0 and at > 0) - int(high < 0 and at < 0)
+    return int(at > 0 and float(scale.number(low)) > 0) - int(at < 0 and float(scale.number(high)) < 0)
+
+
+def _why_unsure(row: Row, scale: Scale) -> list[str]:
+    """Why the survey cannot tell of a difference what its interval or its verdict seem to say."""
+    if _leaves_out_zero(row, scale):
+        return [_BY_CHANCE]
+    return [_REACHES_ZERO] if row["verdict"] != "cannot_tell" and _interval_known(row) else []
 
 
 def _leaves_out_zero(row: Row, scale: Scale) -> bool:
