@@ -281,7 +281,8 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
     made = site_embeds.indicator_embeds(of, drawings, bodies, notes, drawn.alts, drawn.headlines)
     write_embeds(work, made)
     for kind, drawing in drawings.items():
-        inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
+        table = {"change": "published_trends", "bands": "district_rankings", "ranking": "district_rankings"}.get(kind)
+        inputs = {"table": table or "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
         draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
     data = site_embeds.indicator_data(of, one.changes, work.unit_names, f"{name}.html", code_version())
     write_downloads(data, work.root / name)
