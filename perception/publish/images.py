@@ -84,7 +84,7 @@ def _taken_over(path: str, seal: str, root: Path, before: Path) -> bool:
 
 
 def _seal(file: Path) -> str | None:
-    """What a PNG file was drawn from; None of one that is not there or not whole (its seal stands before its pixels)."""
+    """What a PNG file was drawn from; None of one that is not there or not whole: the seal stands before the pixels."""
     from PIL import Image as Picture
 
     try:
