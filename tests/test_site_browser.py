@@ -359,13 +359,13 @@ def test_figures_of_drivers_are_drawn_without_network(visit, folder):
 
 def test_figures_of_drivers_are_images_without_javascript(visit, folder):
     seen = visit(folder / "kp-2021" / "drivers-care-districts.html", java_script_enabled=False)
-    image = seen.page.locator("#kp-swat img.static")
+    image = seen.page.locator("#kp-charsadda img.static")
     image.scroll_into_view_if_needed()
     assert image.is_visible()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 840
     assert "In Swat the share" in image.get_attribute("alt")
     assert not seen.page.locator(".plot").first.is_visible()
-    assert seen.page.locator("#kp-swat tbody tr").count() == 5
+    assert seen.page.locator("#kp-charsadda tbody tr").count() == 5
 
 
 def test_nothing_moves_where_people_want_less_motion(visit, folder):
