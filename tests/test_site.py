@@ -6,6 +6,7 @@ import html
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -526,6 +527,19 @@ def test_a_model_of_each_province_has_a_page_of_its_own(known, tables, tmp_path,
     assert "<h1>What goes with care, Khyber Pakhtunkhwa</h1>" in text
     assert "kp-2021/drivers-care-kp-districts" in made
     assert "drivers-care-kp-districts.html#kp-bannu" in made["kp-2021/satisfied"].read_text(encoding="utf-8")
+
+
+def test_a_province_without_a_shape_has_its_numbers_and_the_others_their_maps(known, tables, tmp_path, monkeypatch):
+    """As with a user's boundary file that has one province only."""
+    no_pngs(monkeypatch)
+    shapes = known[0]["2018"].shapes
+    only_kp = replace(known[0]["2018"], shapes=shapes[shapes["district_id"].str.startswith("kp-")])
+    made = site.write_site(tables, {"2018": only_kp}, known[1], tmp_path / "site", made_at="2026")
+    assert (tmp_path / "site" / "kp-2021" / "satisfied-map.svg").exists()
+    assert "punjab-2021/satisfied" not in made
+    lahore = shown(made["districts/punjab-lahore"].read_text(encoding="utf-8"))
+    assert "Waiting time" in lahore
+    assert "minutes" in lahore or "%" in lahore
 
 
 def test_a_diagnosis_off_the_map_is_an_error(known, tables, tmp_path):

@@ -162,8 +162,8 @@ def _plane(figure: QuadrantFigure, y: float) -> tuple[float, list[Shape]]:
         ("low_priority", PLANE_LEFT + 8, bottom - 24, "start"),
         ("possible_overkill", right - 8, bottom - 24, "end"),
     ):
-        for below, words in enumerate(QUADRANTS[quadrant].split(", ")):
-            shapes.append(Text(corner, line + 16 * below, words, 12, GREY, True, anchor))
+        for number, words in enumerate(QUADRANTS[quadrant].split(", ")):
+            shapes.append(Text(corner, line + 16 * number, words, 12, GREY, True, anchor))
     dots = [(across(point.performance.at), up(point.importance.at)) for point in figure.points]
     for point, (x, at) in zip(figure.points, dots, strict=True):
         if point.performance.known:

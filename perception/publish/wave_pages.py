@@ -197,7 +197,8 @@ def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictur
     changes = one.changes_of(of)
     if any(maps.is_published(row) for row in changes.values()):
         shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
-        drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
+        if shared is not None:
+            drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
     doubt = (views.uncertainty_map(of, ground.base), ground)
     tables = _rankings(work, one, of)
     headline = " ".join(headlines(of))
