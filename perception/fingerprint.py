@@ -41,9 +41,10 @@ def frame_digest(frame: pd.DataFrame) -> str:
 
 @cache
 def code_fingerprint() -> str:
-    """SHA-256 over the software as this process loaded it: its own sources and templates, and what it depends on.
+    """SHA-256 over the software: its own sources and templates as they are at the first call, and what it depends on.
 
-    Versions of dependencies are those installed; another one may give other numbers.
+    A process that runs while they are edited may have loaded others than it says here: start it anew. Versions of
+    dependencies are those installed; another one may give other numbers.
     """
     root = Path(__file__).parents[1]
     return digest([sys.version, *_dependencies(), *(folder_digest(root / package) for package in PACKAGES)])

@@ -28,7 +28,7 @@ def kept(folder: Path, makers: Mapping[str, Callable[[], Frames]]) -> list[tuple
             _store(make(), folder, key)
     for other in folder.iterdir():
         if other.name not in makers:
-            shutil.rmtree(other)
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
     return [tuple(sorted((folder / key).glob("*.parquet"))) for key in makers]
 
 

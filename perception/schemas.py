@@ -979,7 +979,7 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "published_diagnosis",
-            "The diagnosis of districts in band low or watch whose direct estimate is published",
+            "The diagnosis of districts low or watch in their province whose direct estimate is published",
             ("wave", "model", "district_id", "driver"),
             (*_DIAGNOSIS, _SIMULATED),
             public=True,

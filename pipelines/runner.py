@@ -24,14 +24,9 @@ from perception.errors import InputError
 from perception.geography import load_gazetteer
 from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
 from perception.project import Project
+from perception.publication_record import forget_publication, record_publication
 from pipelines.definitions import build_defs
-from pipelines.unchanged import (
-    forget_publication,
-    publication_inputs,
-    publication_is_unchanged,
-    record_publication,
-    wave_is_unchanged,
-)
+from pipelines.unchanged import publication_inputs, publication_is_unchanged, wave_is_unchanged
 
 PUBLISHING = "publishing"
 UNCHANGED = "unchanged"

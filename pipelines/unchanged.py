@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
@@ -15,6 +12,7 @@ from perception.errors import InputError
 from perception.fingerprint import digest
 from perception.intake.wave_file import ACROSS_WAVES, load_wave
 from perception.project import Project, made_from, made_from_of, shared_inputs, without_the_wave_before
+from perception.publication_record import whole_publication
 from perception.schemas import TABLES
 from perception.wave_folders import PUBLICATION_READS
 from perception.wave_tables import COMPARED_WITH
@@ -61,34 +59,4 @@ def publication_inputs(project: Project) -> str:
 
 def publication_is_unchanged(project: Project) -> bool:
     """Whether the last publication that succeeded was made from what is there now, and all it made is as it left it."""
-    try:
-        record = json.loads(_record(project).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    outputs = _outputs(project)
-    same = all(outputs.get(name) == facts for name, facts in record["outputs"].items())
-    return bool(same and record["made_from"] == publication_inputs(project))
-
-
-def forget_publication(project: Project) -> None:
-    """A publication begins: until it has succeeded the next run must not rely on what is there."""
-    _record(project).unlink(missing_ok=True)
-
-
-def record_publication(project: Project, inputs: str) -> None:
-    """A publication from `inputs` (`publication_inputs` before it began) has succeeded."""
-    record, aside = _record(project), _record(project).with_suffix(".aside")
-    aside.write_text(json.dumps({"made_from": inputs, "outputs": _outputs(project)}), encoding="utf-8")
-    os.replace(aside, record)
-
-
-def _record(project: Project) -> Path:
-    return project.internal / "publication.json"
-
-
-def _outputs(project: Project) -> dict[str, list[int]]:
-    """Size and time of the last change (ns) of every file that publication makes."""
-    tables = project.table("", None).parent.glob("[!.]*.parquet")
-    files = [project.internal_warehouse, *tables, *project.public.rglob("*")]
-    facts = {file: file.stat() for file in files if file.is_file()}
-    return {str(file.relative_to(project.root)): [found.st_size, found.st_mtime_ns] for file, found in facts.items()}
+    return whole_publication(project) == publication_inputs(project)

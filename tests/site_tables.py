@@ -19,7 +19,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 SUPPRESSED, CAREFUL, UNCOVERED = "kp-hangu", "kp-kurram", "kp-tank"
 UNRELIABLE = "kp-swat"
 """Where the direct estimate of `heard` rests on too few respondents."""
-BETTER, WORSE, INCOMPARABLE = "kp-abbottabad", "kp-bannu", "kp-buner"
+BETTER, WORSE, INCOMPARABLE, EXPLAINED = "kp-abbottabad", "kp-bannu", "kp-buner", "kp-charsadda"
 WIDER = "kp-haripur"
 """Whose change is of a larger district that was split."""
 NASTY = 'Satisfied with <script>alert("x")</script> & care'
@@ -211,7 +211,7 @@ def _indicator_facts(wave: str, indicator: str) -> dict[str, object]:
 
 
 def driver_tables() -> dict[str, list[dict[str, object]]]:
-    """One driver model of the KP wave with two drivers, the diagnosis of Bannu and of Swat, and a change."""
+    """One driver model of the KP wave with two drivers, the diagnosis of Bannu and of Charsadda, and a change."""
     model = {"wave": "kp-2021", "model": "care", "level": "all", "unit_id": "all", "outcome": "satisfied"}
     model |= {"simulated": True, "n": 4300, "n_dropped": 12, "psus": 380, "df": 300}
     waiting = {"driver": "waiting_time", "label": "Waiting time at the last visit", "kind": "driver", "term": "per SD"}
@@ -243,7 +243,7 @@ def driver_tables() -> dict[str, list[dict[str, object]]]:
             **({"mean": 1.5, "mean_province": 1.9} if driver == "waiting_time" else {}),
             **({"what_if": 0.35, "what_if_low": 0.27, "what_if_high": 0.43} if driver == "waiting_time" else {}),
         }
-        for district in ("kp-bannu", "kp-swat")
+        for district in (WORSE, EXPLAINED)
         for driver, value, reach in (*parts, ("composition", -0.02, 0.03), ("gap", -0.1, 0.04))
     ]
     change = {"wave": "kp-2021", "predecessor": "kp-2018", "model": "care", "outcome": "satisfied", "simulated": True}

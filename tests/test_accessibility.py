@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perception.publish.page_templates import page_environment
 from tests.browsing import EMBEDS, PAGES, browser, pytestmark, visit
 from tests.site_tables import built_site
 
@@ -15,6 +16,9 @@ __all__ = ["browser", "pytestmark", "visit"]
 pytest.importorskip("axe_playwright_python", reason="needs the axe-playwright-python package")
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+PAPER = 686
+"""Pixels across an A4 page between margins of 10 mm, less the page's own."""
 OPEN = "document.querySelectorAll('details').forEach(one => { one.open = true })"
 
 
@@ -58,10 +62,40 @@ def test_axe_finds_nothing_serious_in_what_is_opened_or_sorted(visit, folder, sc
     assert violations(seen.page) == []
 
 
-def test_axe_finds_nothing_serious_on_a_phone(visit, folder):
-    for name in ("index", "kp-2021/satisfied", "districts/kp-swat"):
-        seen = visit(folder / f"{name}.html", viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-        assert violations(seen.page) == [], name
+@pytest.mark.parametrize("name", [*PAGES, *EMBEDS])
+def test_axe_finds_nothing_serious_on_a_phone(visit, folder, name):
+    seen = visit(folder / f"{name}.html", **PHONE)
+    seen.page.evaluate(OPEN)
+    assert violations(seen.page) == []
+
+
+def test_the_log_of_releases_takes_the_keyboard_on_a_phone(visit, tmp_path):
+    wave = {"wave": "kp-2024", "title": "Khyber Pakhtunkhwa", "wave_version": "a" * 64, "simulated": False}
+    changes = {"waves": {"added": ["kp-2024"]}, "files": {"added": 1}}
+    revision = {"version": 1, "date": "2026-03-01", "note": "First", "waves": [wave], "changes": changes}
+    revision |= {"simulated": False, "preview_boundaries": False, "sha256sums": "b" * 64}
+    log = {"address": "https://surveys.example/", "revisions": [revision]}
+    page = tmp_path / "revisions.html"
+    template = page_environment().get_template("revisions.html.j2")
+    page.write_text(template.render(log=log, latest="latest"), encoding="utf-8")
+    seen = visit(page, **PHONE)
+    seen.page.evaluate(OPEN)
+    assert seen.page.evaluate("(box => box.scrollWidth > box.clientWidth)(document.querySelector('.scroll'))")
+    assert violations(seen.page) == []
+
+
+def test_a_ranking_is_whole_on_a_phone(visit, folder):
+    seen = visit(folder / "kp-2021" / "satisfied-ranking-embed.html", **PHONE)
+    assert seen.page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.scroll'))") <= 0
+
+
+def test_charts_drawn_for_a_screen_are_whole_on_paper(visit, folder):
+    seen = visit(folder / "kp-2021" / "drivers-care.html", viewport={"width": 1280, "height": 800})
+    seen.page.wait_for_selector(".plot[data-drawn]", timeout=20_000)
+    seen.page.emulate_media(media="print")
+    widths = seen.page.evaluate("[...document.querySelectorAll('.main-svg')].map(e => e.getBoundingClientRect().width)")
+    assert 0 < max(widths) < PAPER
+    assert not seen.page.locator(".language").is_visible()
 
 
 def test_axe_would_find_what_is_wrong(visit, tmp_path):

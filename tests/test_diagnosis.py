@@ -167,7 +167,9 @@ def test_only_low_and_watched_districts_with_a_published_estimate_and_model_are_
     bands = {"d0": "low", "d1": "watch", "d2": "high", "d3": "not_distinguishable", "d4": "low"}
     rankings = pd.DataFrame(
         {"wave": "w", "indicator": "good", "district_id": list(bands), "band": list(bands.values())}
-    )
+    ).assign(scope="province")
+    in_round = rankings.assign(scope="round", band=[*reversed(bands.values())])  # what it says there is not asked
+    rankings = pd.concat([rankings, in_round])
     estimates = pd.DataFrame({"unit_id": list(bands), "quality": "publish"})
     estimates = estimates.assign(wave="w", indicator="good", method="direct", level="district", domain="all")
     estimates.loc[estimates["unit_id"] == "d4", "quality"] = "suppress"

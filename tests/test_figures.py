@@ -87,24 +87,48 @@ def four() -> dict[str, figures.Figure]:
 def test_readings_say_what_the_numbers_say():
     readings = {name: figure.reading for name, figure in four().items()}
     assert readings["effects"] == (
-        "Where the answer to “Label bribe” is yes rather than no, the share “Satisfied with health care” is 20.2 "
+        "Where “Label bribe” is yes rather than no, the share “Satisfied with health care” is 20.2 "
         "points lower (95% interval 16.7 to 23.8), the largest difference; 1 of 3 cannot be told from zero. "
         "Association, not cause."
     )
     assert readings["importance"].startswith("“Label care” (50.0%; 95% interval 42.0 to 58.0) counts for the largest")
     assert readings["quadrant"] == (
-        "Concentrate here: “Label care”. Possible overkill: “Label cost”. For 1 of 3 the survey cannot tell."
+        "Counts for more, rated worse: “Label care”. Counts for less, rated better: “Label cost”. "
+        "For 1 of 3 the survey cannot tell."
     )
     assert readings["gap"] == (
         "In Bannu the share “Satisfied with health care” is 15.0 points lower (95% interval 10.0 to 20.0) than in "
-        "Khyber Pakhtunkhwa: 30.0% against 45.0%. Its answers to “Label care” go with 5.0 points less (95% "
-        "interval 1.0 to 9.0). Association, not cause."
+        "Khyber Pakhtunkhwa: 30.0% against 45.0%. These are direct shares among the model's respondents. How Bannu "
+        "differs in “Label care” goes with 5.0 points less (95% interval 1.0 to 9.0). Association, not cause."
     )
     without = EFFECTS[EFFECTS["driver"] != "bribe"]
     assert figures.effects_figure(without, ABOUT).reading.startswith(
-        "The higher the answer to “Label care”, the larger the share “Satisfied with health care”: one standard "
+        "The higher “Label care”, the larger the share “Satisfied with health care”: one standard "
         "deviation more goes with 13.6 points more (95% interval 11.9 to 15.2), the largest difference"
     )
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (-0.15, "No less than the gap itself (15.0 against 15.0 points; 95% interval 5.0 to 25.0) is not explained."),
+        (-0.14, "Nearly all of the gap (14.0 of 15.0 points; 95% interval 4.0 to 24.0) is not explained."),
+        (-0.12, "A part of the gap (12.0 of 15.0 points; 95% interval 2.0 to 22.0) is not explained."),
+    ],
+)
+def test_what_a_model_leaves_open_is_told_as_part_of_the_gap(rest, said):
+    rows = pd.concat([GAP[GAP["driver"] != "rest"], pd.DataFrame([part("rest", rest, rest - 0.1, rest + 0.1)])])
+    assert said in figures.gap_figure(rows, "Bannu", "KP", ABOUT).reading
+
+
+def test_the_share_on_the_map_is_told_beside_that_of_the_model():
+    def reading(**mapped: object) -> str:
+        return figures.gap_figure(GAP, "Bannu", "KP", ABOUT, mapped).reading
+
+    direct = "These are direct shares among the model's respondents"
+    assert f"{direct}; the map's small-area estimate is 25.4%. " in reading(method="small_area", estimate=0.254)
+    assert f"{direct}; the map's direct estimate is 31.0%. " in reading(method="direct", estimate=0.31)
+    assert f"{direct}. " in reading(method="direct", estimate=math.nan)
 
 
 def test_a_what_if_is_of_a_driver_that_the_model_can_tell():
@@ -278,11 +302,13 @@ def test_signs_of_a_gap_in_words_match_its_numbers(numbers):
     if sure:
         way = ("higher", "more") if gap["contribution"] > 0 else ("lower", "less")
         assert f"points {way[0]}" in figure.reading
-        assert re.findall(r"go with [\d.]+ points (\w+)", figure.reading) in ([], [way[1]])
+        assert re.findall(r"goes with [\d.]+ points (\w+)", figure.reading) in ([], [way[1]])
         rest = rows.iloc[-2]
         told = rest["contribution_low"] * rest["contribution_high"] > 0 and round(100 * rest["contribution"], 1) != 0
         same = told and (rest["contribution"] > 0) == (gap["contribution"] > 0)
-        unexplained = re.findall(r"does not explain ([\d.]+) points (\w+)", figure.reading)
-        assert unexplained == ([(f"{abs(100 * rest['contribution']):.1f}", way[1])] if same else [])
+        unexplained = re.findall(r"\(([\d.]+) (?:of|against) ([\d.]+) points; 95% .*\) is not expl", figure.reading)
+        sizes = tuple(f"{abs(100 * row['contribution']):.1f}" for row in (rest, gap))
+        assert unexplained == ([sizes] if same else [])
+        assert ("No less than the gap" in figure.reading) == (same and float(sizes[0]) >= float(sizes[1]))
     for bar in figure.bars[1:-1]:
         assert bar.value.startswith(DASH) == (figures.number(bar.interval.at - bar.start).startswith(DASH))

@@ -83,11 +83,15 @@ def test_a_source_that_changed_is_drawn_anew_although_it_looks_the_same(old, tmp
         assert picture.text["Source"] == "Somebody else"
 
 
-@pytest.mark.parametrize("damage", ["gone", "empty", "another"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "half", "another"])
 def test_an_old_file_that_is_not_what_was_drawn_is_not_taken_over(old, tmp_path, drawn, damage):
     file = old / "wave" / "map@2x.png"
     if damage == "gone":
         file.unlink()
+    elif damage == "half":
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        assert images.FINGERPRINT.encode() in file.read_bytes()
     else:
         other = site(tmp_path / "other", image("Dir")) / "wave" / "map@2x.png"
         file.write_bytes(b"" if damage == "empty" else other.read_bytes())
@@ -112,6 +116,8 @@ def test_the_time_of_making_stays_while_nothing_else_changes(old, tmp_path):
     assert made_at(site(tmp_path / "same", image(made_at="2027-02-02"), before=old)) == "2026-01-01"
     other = image(made_at="2027-02-02", wave_version="1")
     assert made_at(site(tmp_path / "new", other, before=old)) == "2027-02-02"
+    redrawn = replace(image(made_at="2027-02-02"), drawing=replace(image().drawing, height=61))
+    assert made_at(site(tmp_path / "redrawn", redrawn, before=old)) == "2027-02-02"
     (old / "wave" / "map.json").write_text("not JSON", encoding="utf-8")
     assert made_at(site(tmp_path / "damaged", image(made_at="2027-02-02"), before=old)) == "2027-02-02"
 

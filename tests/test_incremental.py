@@ -186,6 +186,7 @@ def test_kept_results_are_made_once_and_go_when_nothing_asks_for_them(tmp_path: 
     first = asked({"1": maker("one"), "2": maker("two")})
     assert [frames[0]["name"].iloc[0] for frames in first] == ["one", "two"]
     (tmp_path / ".storing-left").mkdir()  # as a process leaves it that was ended
+    (tmp_path / ".DS_Store").touch()  # as a file manager leaves it
     second = asked({"3": maker("three"), "2": maker("two")})
     assert calls == ["one", "two", "three"]
     for one, other in zip(first[1], second[1], strict=True):

@@ -45,7 +45,7 @@ def ranked(tables, units, indicator: str = "satisfied", wave: str = "kp-2021", *
     rows = rows[own].assign(weights_low=float("nan"), weights_high=float("nan")).assign(**weights)
     changes = {(wave, district): row for district, row in changes_of(tables, indicator).items()}
     places = {row["district_id"]: row for row in districts(units)}
-    links = {(wave, "kp-bannu"): "there.html#kp-bannu"}
+    links = {(wave, district): f"there.html#{district}" for district in (WORSE, "kp-swat")}
     return rankings.rankings(subject_of(tables, units, wave, indicator), maps.records(rows), places, links, changes)
 
 
@@ -89,7 +89,7 @@ def test_every_ranked_row_says_its_set_and_every_other_says_why(tables, units):
         else:
             assert re.fullmatch(r"between \d+\w\w and \d+\w\w of 30", row.rank)
             assert row.why == ("Use with caution: small sample" if row.district_id == CAREFUL else "")
-            assert row.diagnosis == ("there.html#kp-bannu" if row.district_id == "kp-bannu" else "")
+            assert row.diagnosis == ("there.html#kp-bannu" if row.district_id == "kp-bannu" else "")  # Swat is not weak
 
 
 def test_a_strip_holds_every_interval_and_has_its_marks_in_proportion(tables, units):

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from perception.errors import InputError
 from perception.intake.wave_file import ACROSS_WAVES
 from perception.project import PROJECT_VARIABLE, Project
+from perception.publication_record import forget_publication, record_publication
 from perception.publish import export as export_module
 from perception.publish import maps
 from perception.publish import release as release_module
@@ -67,12 +68,20 @@ def make_site(project: Project, made: list[Embed], waves: list[dict[str, Any]], 
         (site / one.page).write_text(panel_page(one), encoding="utf-8")
     (site / "index.html").write_text("<title>Home</title>", encoding="utf-8")
     write_index(made, waves, site)
+    published(project)
+
+
+def published(project: Project) -> None:
+    """As if a publication had just made what is there."""
+    project.internal.mkdir(parents=True, exist_ok=True)
+    record_publication(project, "")
 
 
 def make_tables(project: Project, value: float = 0.5) -> None:
     project.public_warehouse.unlink(missing_ok=True)
     with duckdb.connect(str(project.public_warehouse)) as connection:
         connection.execute(f"CREATE TABLE published_estimates AS SELECT * FROM (VALUES ('a', 0.1), ('b', {value}))")
+    published(project)
 
 
 @pytest.fixture
@@ -173,6 +182,7 @@ def test_the_log_says_what_changed(project: Project) -> None:
     make_site(project, figures(), [{**KP, "wave_version": "bb"}, swat])
     (project.site / "new.html").write_text("new")
     (project.site / "districts/kp-swat-card.svg").unlink()
+    published(project)
     release(project, None, HOSTILE[1], date(2026, 5, 1))
     make_site(project, figures(), [swat])
     release(project, ADDRESS.rstrip("/"), "KP out", date(2026, 6, 1))
@@ -197,6 +207,7 @@ def test_the_log_says_what_changed(project: Project) -> None:
 
 def test_simulated_waves_and_preview_boundaries_are_said(project: Project) -> None:
     (project.site / "index.html").write_text(f"<p>{maps.PREVIEW_NOTE}</p>")
+    published(project)
     made = first(project)
     assert len(made.warnings) == 2
     assert maps.SIMULATED in (project.releases / "revisions.html").read_text()
@@ -230,6 +241,20 @@ def test_without_a_site_an_address_and_a_note_all_three_are_asked_for(tmp_path: 
 def test_an_address_that_cannot_stand_everywhere_is_refused(project: Project, address: str) -> None:
     (said,) = refused(project, address)
     assert "is no https address that can be used" in said
+
+
+@pytest.mark.parametrize("since", ["a publication failed", "a page was changed", "the tables are gone"])
+def test_only_what_a_whole_publication_left_is_released(project: Project, since: str) -> None:
+    make_tables(project)
+    if since == "a publication failed":
+        forget_publication(project)
+    elif since == "a page was changed":
+        (project.site / "kp-2024/satisfied.html").write_text("<title>Mine</title>")
+    else:
+        project.public_warehouse.unlink()
+    (said,) = refused(project, ADDRESS)
+    assert "is not what `perception run` leaves" in said
+    assert "then release" in said
 
 
 def test_the_address_stays(project: Project) -> None:

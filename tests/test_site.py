@@ -6,6 +6,7 @@ import html
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -400,10 +401,24 @@ def test_alt_texts_count_what_each_picture_shows(folder):
 def test_provenance_says_what_an_image_was_made_from(folder):
     content = json.loads((folder / "kp-2021" / "satisfied-map.json").read_text(encoding="utf-8"))
     assert content["inputs"]["wave_version"] == "0" * 64
-    assert content["inputs"]["table"] == "published_estimates"
     assert content["inputs"]["figure"] == "map"
     assert content["citation"] == "Producer (2021). Survey <one>"
     assert content["made_at"] == MADE_AT
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [
+        ("map", "published_estimates"),
+        ("uncertainty", "published_estimates"),
+        ("change", "published_trends"),
+        ("bands", "district_rankings"),
+        ("ranking", "district_rankings"),
+    ],
+)
+def test_provenance_names_the_table_that_has_what_is_shown(folder, kind, table):
+    content = json.loads((folder / "kp-2021" / f"satisfied-{kind}.json").read_text(encoding="utf-8"))
+    assert content["inputs"]["table"] == table
 
 
 def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(tmp_path, known, tables, monkeypatch):
@@ -509,7 +524,7 @@ def test_a_model_page_says_how_far_to_trust_it_and_why_the_share_changed(folder)
         f"Since Khyber Pakhtunkhwa 2018 the share “{NASTY}” is 6.0 points higher (95% interval 2.0 to 10.0).",
         "−1.0 (2.0 to 10.0)",
         "Recoded to compare, so read their parts with care: Waiting time (the middle answer is gone).",
-        "Possible overkill",
+        "Counts for less, rated better",
     ):
         assert said in text, said
     assert len(text) < 400_000
@@ -518,14 +533,19 @@ def test_a_model_page_says_how_far_to_trust_it_and_why_the_share_changed(folder)
 
 def test_weak_districts_are_diagnosed_and_their_ranking_rows_lead_there(folder):
     text = html.unescape(page(folder, "kp-2021/drivers-care-districts"))
-    assert re.findall(r'<section id="([^"]+)">', text) == ["kp-bannu", "kp-swat"]
+    assert re.findall(r'<section id="([^"]+)">', text) == ["kp-bannu", "kp-charsadda"]
     assert "In Bannu the share" in text
+    assert "direct shares among the model's respondents; the map's direct estimate is 22.0%." in text
+    assert "or the model could use too few of them: Abbottabad, Bajaur, Batagram, Buner." in shown(text)
     assert "one would expect 35.0% (95% interval 27.0 to 43.0) instead of 30.0%" in text
     link = r'href="\.\./(kp-2021/drivers-care-districts\.html)#([^"]+)"'
-    assert {district for _, district in re.findall(link, page(folder, "kp-2021/satisfied"))} == {"kp-bannu", "kp-swat"}
+    assert {district for _, district in re.findall(link, page(folder, "kp-2021/satisfied"))} == {
+        "kp-bannu",
+        "kp-charsadda",
+    }
     assert 'href="drivers-care.html"' in page(folder, "kp-2021/satisfied")
     assert not re.findall(link, page(folder, "kp-2021/asked_bribe"))
-    assert "drivers-care-districts.html#kp-swat" in page(folder, "districts/kp-swat")
+    assert "drivers-care-districts.html#kp-charsadda" in page(folder, "districts/kp-charsadda")
 
 
 def test_a_site_without_drivers_has_no_page_of_them(known, tables, tmp_path, monkeypatch):
@@ -584,6 +604,19 @@ def test_a_model_of_each_province_has_a_page_of_its_own(known, tables, tmp_path,
     assert "<h1>What goes with care, Khyber Pakhtunkhwa</h1>" in text
     assert "kp-2021/drivers-care-kp-districts" in made
     assert "drivers-care-kp-districts.html#kp-bannu" in made["kp-2021/satisfied"].read_text(encoding="utf-8")
+
+
+def test_a_province_without_a_shape_has_its_numbers_and_the_others_their_maps(known, tables, tmp_path, monkeypatch):
+    """As with a user's boundary file that has one province only."""
+    no_pngs(monkeypatch)
+    shapes = known[0]["2018"].shapes
+    only_kp = replace(known[0]["2018"], shapes=shapes[shapes["district_id"].str.startswith("kp-")])
+    made = site.write_site(tables, {"2018": only_kp}, known[1], tmp_path / "site", made_at="2026")
+    assert (tmp_path / "site" / "kp-2021" / "satisfied-map.svg").exists()
+    assert "punjab-2021/satisfied" not in made
+    lahore = shown(made["districts/punjab-lahore"].read_text(encoding="utf-8"))
+    assert "Waiting time" in lahore
+    assert "minutes" in lahore or "%" in lahore
 
 
 def test_a_diagnosis_off_the_map_is_an_error(known, tables, tmp_path):

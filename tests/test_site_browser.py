@@ -244,7 +244,8 @@ def test_search_finds_indicators_by_mouse_and_shows_labels_as_they_are(visit, fo
     assert seen.page.locator("h1").inner_text() == NASTY
     seen.page.get_by_role("combobox").type("no such thing")
     assert seen.page.get_by_role("option").count() == 0
-    assert seen.page.locator(".search [role=status]").text_content() == "0 results"
+    assert seen.page.locator(".search [role=status]").inner_text() == "Nothing found"
+    assert seen.page.locator(".search [role=status]").bounding_box()["height"] > 10
     assert seen.said == []
 
 
@@ -351,6 +352,21 @@ def test_the_static_map_steps_in_where_plotly_is_missing(visit, folder, tmp_path
     assert seen.foreign == []
 
 
+@pytest.mark.parametrize(
+    ("lacking", "found"),
+    [("borders.province.kp", ".view:not([hidden]) .map[data-drawn]"), ("borders", ".view .static path[data-district]")],
+)
+def test_a_map_is_seen_whatever_the_geometry_lacks(visit, folder, tmp_path, lacking, found):
+    """Without borders of a province the map is drawn; where it cannot be drawn, the images of all views stand there."""
+    broken = tmp_path / "site"
+    shutil.copytree(folder, broken)
+    with (broken / "assets" / "geometry-2018.js").open("a", encoding="utf-8") as script:
+        script.write(f'delete window.perceptionGeometry["2018"].{lacking};')
+    seen = visit(broken / "kp-2021" / "satisfied.html")
+    seen.page.wait_for_selector(found, state="visible", timeout=20_000)
+    assert seen.page.locator(".view .static:visible").count() == (3 if lacking == "borders" else 0)
+
+
 def test_figures_of_drivers_are_drawn_without_network(visit, folder):
     seen = visit(folder / "kp-2021" / "drivers-care.html")
     for number in range(3):
@@ -364,13 +380,13 @@ def test_figures_of_drivers_are_drawn_without_network(visit, folder):
 
 def test_figures_of_drivers_are_images_without_javascript(visit, folder):
     seen = visit(folder / "kp-2021" / "drivers-care-districts.html", java_script_enabled=False)
-    image = seen.page.locator("#kp-swat img.static")
+    image = seen.page.locator("#kp-charsadda img.static")
     image.scroll_into_view_if_needed()
     assert image.is_visible()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 840
     assert "In Swat the share" in image.get_attribute("alt")
     assert not seen.page.locator(".plot").first.is_visible()
-    assert seen.page.locator("#kp-swat tbody tr").count() == 5
+    assert seen.page.locator("#kp-charsadda tbody tr").count() == 5
 
 
 def test_nothing_moves_where_people_want_less_motion(visit, folder):

@@ -360,10 +360,15 @@ def published_driver_models(models: pd.DataFrame, published: pd.DataFrame, indic
     return conform(_in(known, published, ["wave", "model", "unit_id"]), "published_driver_models")
 
 
+def weak_districts(rankings: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `district_rankings` of districts that are low or watch in their province, to which gaps are told."""
+    return rankings[(rankings["scope"] == "province") & rankings["band"].isin(["low", "watch"])]
+
+
 def published_diagnosis(
     diagnosis: pd.DataFrame, drivers: pd.DataFrame, published: pd.DataFrame, rankings: pd.DataFrame
 ) -> pd.DataFrame:
-    """Table `published_diagnosis`: of `district_diagnosis`, the districts that `district_rankings` calls low or watch.
+    """Table `published_diagnosis`: of `district_diagnosis`, the districts that are low or watch in their province.
 
     A district is left out where its direct estimate of the outcome is suppressed or its model has too few respondents
     there: the share among the model's respondents is nearly that estimate. So are models, and drivers, that are not in
@@ -373,7 +378,7 @@ def published_diagnosis(
     simulated = drivers[["wave", "model", "unit_id", "simulated"]].drop_duplicates()
     rows = diagnosis.merge(simulated, on=["wave", "model", "unit_id"], validate="m:1")
     key = ["wave", "outcome", "district_id"]
-    weak = rankings[rankings["band"].isin(["low", "watch"])].rename(columns={"indicator": "outcome"})
+    weak = weak_districts(rankings).rename(columns={"indicator": "outcome"})
     direct = published[(published["method"] == "direct") & (published["level"] == "district")]
     direct = direct[(direct["domain"] == "all") & (direct["quality"] != "suppress")]
     direct = direct.rename(columns={"indicator": "outcome", "unit_id": "district_id"})

@@ -33,7 +33,7 @@ PHRASES = (
     rankings.OVERLAP,
     *(words for pair in views.BANDS.values() for words in pair),
     *(name for name, _ in views.VERDICTS.values()),
-    *(words for pair in figures.QUADRANTS.values() for words in pair),
+    *figures.QUADRANTS.values(),
     *driver_pages.CHANGE_PARTS.values(),
     *driver_pages.CHANGE_ROWS.values(),
     *REASONS.values(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from perception.estimation.publication import weak_districts
 from perception.publish import figures, maps
 from perception.publish.figures import Interval, number, percent_interval, plain, quoted, signed
 from perception.publish.maps import Row, records
@@ -92,7 +93,10 @@ class Change:
 
 @dataclass(frozen=True)
 class ModelPage:
-    """Everything that is said of a driver model of a wave; `key` is unique within the wave, `drawings` go by name."""
+    """Everything that is said of a driver model of a wave; `key` is unique within the wave, `drawings` go by name.
+
+    `left_out` are the names of districts that are low or watch too, of which nothing is published that explains it.
+    """
 
     key: str
     title: str
@@ -106,6 +110,7 @@ class ModelPage:
     checks: tuple[str, ...]
     change: Change | None
     districts: tuple[District, ...]
+    left_out: tuple[str, ...]
 
     @property
     def page(self) -> str:
@@ -137,10 +142,12 @@ def model_pages(
 ) -> list[ModelPage]:
     """The driver models of a wave, in the order of `published_drivers`.
 
+    `tables` has `TABLES_OF_DRIVERS`, district_rankings, and published_estimates as `maps.shown_estimates` gives them;
     `wave` is its row of published_waves, `labels` has the labels of its indicators, `places` district_id, name,
     province_id and province of its districts, `titles` the title of every wave.
     """
-    own = {name: tables[name].loc[tables[name]["wave"] == wave["wave"]] for name in TABLES_OF_DRIVERS}
+    needed = (*TABLES_OF_DRIVERS, "district_rankings", "published_estimates")
+    own = {name: tables[name].loc[tables[name]["wave"] == wave["wave"]] for name in needed}
     return [
         _model_page(wave, records(group)[0], own, labels, places, titles)
         for _, group in own["published_drivers"].groupby(["model", "unit_id"], sort=False)
@@ -158,6 +165,7 @@ def _model_page(
     of_model = {
         name: frame[(frame["model"] == model["model"]) & (frame.get("unit_id", model["unit_id"]) == model["unit_id"])]
         for name, frame in tables.items()
+        if name in TABLES_OF_DRIVERS
     }
     effects, importance = of_model["published_drivers"], of_model["published_driver_importance"]
     facts = next(iter(records(of_model["published_driver_models"])), None)
@@ -174,8 +182,17 @@ def _model_page(
     }
     sure = set(effects.loc[(effects["kind"] == "driver") & (effects["p_adjusted"] < figures.SIGNIFICANT), "driver"])
     names = dict(zip(places["district_id"], places["name"], strict=True))
+    of_outcome = {
+        name: tables[name][tables[name]["indicator"] == model["outcome"]]
+        for name in ("published_estimates", "district_rankings")
+    }
+    mapped = {row["unit_id"]: row for row in records(of_outcome["published_estimates"]) if row["level"] == "district"}
+    weak = weak_districts(of_outcome["district_rankings"])
+    if model["level"] == "province":
+        weak = weak[weak["scope_id"] == model["unit_id"]]
+    told = of_model["published_diagnosis"]["district_id"]
     districts = [
-        _district(key, rows, names, provinces, sure, about)
+        _district(key, rows, names, provinces, sure, about, mapped.get(key))
         for key, rows in of_model["published_diagnosis"].groupby("district_id", sort=False)
     ]
     return ModelPage(
@@ -191,6 +208,7 @@ def _model_page(
         checks=_checks(model, facts, effects),
         change=_change(of_model["published_change_decomposition"], about, titles),
         districts=tuple(sorted((each for each in districts if each), key=lambda district: district.name)),
+        left_out=tuple(sorted(names.get(key, key) for key in set(weak["district_id"]) - set(told))),
     )
 
 
@@ -228,7 +246,7 @@ def _importance_rows(importance: pd.DataFrame) -> tuple[ImportanceRow, ...]:
         share = percent_interval(row, "share", "share_low", "share_high")
         rating = percent_interval(row, "performance", "performance_low", "performance_high")
         rated = not pd.isna(row["performance"])
-        quadrant = figures.QUADRANTS[row["quadrant"]][0] if isinstance(row["quadrant"], str) else ""
+        quadrant = figures.QUADRANTS[row["quadrant"]] if isinstance(row["quadrant"], str) else ""
         rows.append(
             ImportanceRow(
                 driver=row["label"],
@@ -249,10 +267,11 @@ def _district(
     provinces: Mapping[str, str],
     sure: set[str],
     about: figures.About,
+    mapped: Row | None,
 ) -> District | None:
     name = names.get(district_id, district_id)
     province = provinces.get(rows["province_id"].iloc[0], "its province")
-    figure = figures.gap_figure(rows, name, province, about)
+    figure = figures.gap_figure(rows, name, province, about, mapped)
     if figure is None:
         return None
     table = tuple(_gap_row(row) for row in records(rows))

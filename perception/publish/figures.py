@@ -22,18 +22,20 @@ SIGNIFICANT = 0.05
 FILLS = {-1: PALETTE[3], 0: "#ffffff", 1: PALETTE[1]}
 """Fill of a bar by its direction: dark, light, and hollow where the survey cannot tell."""
 QUADRANTS = {
-    "concentrate_here": ("Concentrate here", "counts for more than the average driver and is rated worse"),
-    "keep_up": ("Keep up", "counts for more and is rated better"),
-    "low_priority": ("Low priority", "counts for less and is rated worse"),
-    "possible_overkill": ("Possible overkill", "counts for less and is rated better"),
-    "cannot_tell": ("Cannot tell", "an interval crosses the average"),
+    "concentrate_here": "Counts for more, rated worse",
+    "keep_up": "Counts for more, rated better",
+    "low_priority": "Counts for less, rated worse",
+    "possible_overkill": "Counts for less, rated better",
+    "cannot_tell": "Cannot tell",
 }
-"""Each quadrant of importance and performance as a reader meets it, and what it means."""
+"""Each quadrant of importance and performance as a reader meets it; more and better than the average driver."""
 PARTS_OF_GAP = ("composition", "rest")
 GAP = "gap"
 IMPORTANCE = "Part of what these drivers explain together, percent"
 NOT_CAUSE = "Association, not cause."
 LONGEST_LABEL = 160
+MOST = 0.9
+"""Of a gap: from where on nearly all of it is not explained."""
 _DIAGONALS_FIRST = ((1, -1), (-1, -1), (1, 1), (-1, 1), (0, -1.4), (0, 1.4), (1.4, 0), (-1.4, 0))
 
 
@@ -73,10 +75,15 @@ class Interval:
         """The interval as it stands in a sentence."""
         return f"{INTERVAL} {self.range}" if self.known else f"{INTERVAL} not available"
 
+    @property
+    def distance(self) -> str:
+        """The interval of the size of a difference that is told from zero, as it stands in a sentence."""
+        ends = self.range if self.sign > 0 else f"{number(-self.high)} to {number(-self.low)}"
+        return f"{INTERVAL} {ends}"
+
     def apart(self, more: str, less: str) -> str:
         """A difference that is told from zero, in a sentence: its size, the direction in words, its interval."""
-        ends = self.range if self.sign > 0 else f"{number(-self.high)} to {number(-self.low)}"
-        return f"{number(abs(self.at))} points {more if self.sign > 0 else less} ({INTERVAL} {ends})"
+        return f"{number(abs(self.at))} points {more if self.sign > 0 else less} ({self.distance})"
 
 
 @dataclass(frozen=True)
@@ -303,10 +310,10 @@ def _effects_reading(bars: Sequence[Bar], outcome: str) -> str:
     share = f"the share {quoted(outcome)}"
     if top.detail == "one standard deviation more":
         higher = "larger" if top.sign > 0 else "smaller"
-        said = f"The higher the answer to {quoted(top.label)}, the {higher} {share}: one standard deviation more goes "
+        said = f"The higher {quoted(top.label)}, the {higher} {share}: one standard deviation more goes "
         said += f"with {top.interval.apart('more', 'less')}"
     else:
-        said = f"Where the answer to {quoted(top.label)} is {top.detail}, {share} is "
+        said = f"Where {quoted(top.label)} is {top.detail}, {share} is "
         said += top.interval.apart("higher", "lower")
     if others:
         rest = len(bars) - len(sure)
@@ -382,7 +389,7 @@ def quadrant_figure(rows: pd.DataFrame, about: About) -> QuadrantFigure | None:
     )
     reading = _quadrant_reading(points)
     return QuadrantFigure(
-        title="Where to look first",
+        title="Importance and rating",
         subtitle=f"{about.outcome}. {about.survey}. {_count(rated)}",
         measure="How well it is rated, 0 worst to 100 best",
         reading=reading,
@@ -403,7 +410,7 @@ def _quadrant_reading(points: Sequence[Point]) -> str:
     said = []
     for quadrant in ("concentrate_here", "keep_up", "low_priority", "possible_overkill"):
         if inside := [quoted(point.label) for point in points if point.quadrant == quadrant]:
-            said.append(f"{QUADRANTS[quadrant][0]}: {_listed(inside)}.")
+            said.append(f"{QUADRANTS[quadrant]}: {_listed(inside)}.")
     unsure = sum(not point.sure for point in points)
     if unsure == len(points):
         return "For none of these drivers can the survey tell in which quadrant it lies."
@@ -412,11 +419,13 @@ def _quadrant_reading(points: Sequence[Point]) -> str:
     return " ".join(said)
 
 
-def gap_figure(rows: pd.DataFrame, district: str, province: str, about: About) -> BarFigure | None:
+def gap_figure(
+    rows: pd.DataFrame, district: str, province: str, about: About, mapped: Row | None = None
+) -> BarFigure | None:
     """The waterfall from a province's share to a district's: rows of `published_diagnosis` of one model and district.
 
-    Drivers come by the size of what they contribute, then who lives there, then the rest. None without the rows `gap`,
-    `composition` and `rest`.
+    Drivers come by the size of what they contribute, then who lives there, then the rest. `mapped` is the row of
+    published_estimates that the map shows of the district. None without the rows `gap`, `composition` and `rest`.
     """
     found = {row["driver"]: row for row in records(rows)}
     if not {GAP, *PARTS_OF_GAP} <= set(found):
@@ -436,17 +445,14 @@ def gap_figure(rows: pd.DataFrame, district: str, province: str, about: About) -
     gap = _contribution(facts)
     bars.append(_total(district, Interval(own, around + gap.low, around + gap.high)))
     rest = _contribution(found["rest"])
-    reading = _gap_reading(drivers, gap, rest, (district, own), (province, around), about.outcome)
+    reading = _gap_reading(drivers, gap, rest, (district, own), (province, around), about.outcome, mapped)
     return BarFigure(
         title=f"{district}: what goes with its gap to {province}",
         subtitle=f"{about.outcome}. {about.survey}. {_count([facts])} of {district}",
         measure=f"Share “{about.outcome}” among the model's respondents, percent",
         reading=reading,
         alt=about.alt(f"Waterfall from the share in {province} to that in {district}", reading),
-        notes=(
-            f"Lines are 95% intervals of each part; that of {district} is of its gap to {province}. {NOT_CAUSE}",
-            "Shares are among the respondents whom the model could use, and may differ a little from those on the map.",
-        ),
+        notes=(f"Lines are 95% intervals of each part; that of {district} is of its gap to {province}. {NOT_CAUSE}",),
         source=about.source,
         simulated=about.simulated,
         bars=tuple(bars),
@@ -475,23 +481,45 @@ def _gap_reading(
     here: tuple[str, float],
     around: tuple[str, float],
     outcome: str,
+    mapped: Row | None,
 ) -> str:
     shares = f"{number(here[1])}% against {number(around[1])}%"
+    counted = _counted(mapped)
     if gap.sign == 0:
         return (
             f"The survey cannot tell whether the share {quoted(outcome)} in {here[0]} differs from that in "
-            f"{around[0]}: {shares}, a gap of {signed(gap.at)} points ({gap.words})."
+            f"{around[0]}: {shares}, a gap of {signed(gap.at)} points ({gap.words}). {counted}"
         )
     said = f"In {here[0]} the share {quoted(outcome)} is {gap.apart('higher', 'lower')} than in {around[0]}: {shares}."
+    said += f" {counted}"
     same = [(row, _contribution(row)) for row in drivers if _contribution(row).sign == gap.sign]
     if same:
         row, part = same[0]
-        said += f" Its answers to {quoted(row['label'])} go with {part.apart('more', 'less')}."
+        said += f" How {here[0]} differs in {quoted(row['label'])} goes with {part.apart('more', 'less')}."
     else:
         said += " For no driver can the survey tell that it goes with this gap."
     if rest.sign == gap.sign:
-        said += f" The model does not explain {rest.apart('more', 'less')}."
+        said += f" {_unexplained(rest, gap)}"
     return f"{said} {NOT_CAUSE}"
+
+
+def _counted(mapped: Row | None) -> str:
+    """Whom the shares of a gap are of, and what the map says of the district instead."""
+    said = "These are direct shares among the model's respondents"
+    if mapped is None or pd.isna(mapped["estimate"]):
+        return f"{said}."
+    method = "small-area" if mapped["method"] == "small_area" else "direct"
+    return f"{said}; the map's {method} estimate is {number(100 * mapped['estimate'])}%."
+
+
+def _unexplained(rest: Interval, gap: Interval) -> str:
+    """How much of a gap a model leaves open, where that goes the way of the gap."""
+    part, whole = abs(_rounded(rest.at)), abs(_rounded(gap.at))
+    sizes = f"({number(part)} of {number(whole)} points; {rest.distance})"
+    if part >= whole:
+        sizes = f"({number(part)} against {number(whole)} points; {rest.distance})"
+        return f"No less than the gap itself {sizes} is not explained."
+    return f"{'Nearly all' if part >= MOST * whole else 'A part'} of the gap {sizes} is not explained."
 
 
 def what_if_sentence(rows: pd.DataFrame, sure: Collection[str], district: str, province: str) -> str:
@@ -513,7 +541,7 @@ def what_if_sentence(rows: pd.DataFrame, sure: Collection[str], district: str, p
     expected, row = max(better, key=lambda pair: pair[0].at)
     doubt = "; the interval holds the present share too" if expected.low <= now <= expected.high else ""
     return (
-        f"If {quoted(row['label'])} were answered in {plain(district)} as in the best quarter of the districts of "
+        f"If {quoted(row['label'])} were in {plain(district)} as in the best quarter of the districts of "
         f"{plain(province)}, one would expect {number(expected.at)}% ({expected.words}) instead of {number(now)}%"
         f"{doubt}. This is what such districts have in common, not a promise."
     )

@@ -21,6 +21,7 @@ from perception.publish.drawing import Drawing
 
 FINGERPRINT = "Fingerprint"
 MADE_AT = "made_at"
+_END_OF_PNG = b"IEND\xaeB`\x82"
 _SIZES = (".png", "@2x.png")
 
 
@@ -42,9 +43,9 @@ def write_images(images: Iterable[Image], root: Path, before: Path, workers: Exe
     for image in images:
         document = drawing.svg(image.drawing)
         _beside(root, image.path, ".svg").write_text(document, encoding="utf-8")
-        _write_provenance(image, root, before)
         sealed = "\n".join([_renderer(), document, json.dumps(dict(image.drawing.facts))])
         seal = hashlib.sha256(sealed.encode()).hexdigest()
+        _write_provenance(image, seal, root, before)
         if not _taken_over(image.path, seal, root, before):
             facts = {**image.drawing.facts, FINGERPRINT: seal}
             made = replace(image.drawing, facts=facts)
@@ -83,18 +84,21 @@ def _taken_over(path: str, seal: str, root: Path, before: Path) -> bool:
 
 
 def _seal(file: Path) -> str | None:
+    """What a PNG file was drawn from; None of one that is not there or not whole: the seal stands before the pixels."""
     from PIL import Image as Picture
 
     try:
+        if not file.read_bytes().endswith(_END_OF_PNG):
+            return None
         with Picture.open(file) as picture:
             return picture.info.get(FINGERPRINT)
     except OSError:
         return None
 
 
-def _write_provenance(image: Image, root: Path, before: Path) -> None:
-    """What an image was made from; where that is as before, so is the time at which it was made."""
-    said = dict(image.provenance)
+def _write_provenance(image: Image, seal: str, root: Path, before: Path) -> None:
+    """What an image was made from; where that and the picture are as before, so is the time at which it was made."""
+    said = {**image.provenance, FINGERPRINT.lower(): seal}
     try:
         old = json.loads(_beside(before, image.path, ".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -91,7 +91,7 @@ def _bars(figure: BarFigure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def _plane(figure: QuadrantFigure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     across, up = figure.ticks
-    room = 0.08 * (up[-1] - up[0])  # for the names of quadrants
+    room = 0.12 * (up[-1] - up[0])  # for the names of quadrants
     traces, annotations = [], []
     dots = [
         (
@@ -105,7 +105,7 @@ def _plane(figure: QuadrantFigure) -> tuple[list[dict[str, Any]], dict[str, Any]
             f"<b>{_lines(f'{point.number}. {point.label}')}</b>",
             _escaped(f"Rated {point.performance.at:.1f} of 100 ({point.performance.words})"),
             _escaped(f"Importance {point.importance.at:.1f}% ({point.importance.words})"),
-            QUADRANTS[point.quadrant][0],
+            QUADRANTS[point.quadrant],
         ]
         traces.append(
             {
@@ -134,7 +134,8 @@ def _plane(figure: QuadrantFigure) -> tuple[list[dict[str, Any]], dict[str, Any]
     ):
         corner = {"xref": "paper", "yref": "paper", "x": x, "y": y}
         corner |= {"xanchor": ("left", "right")[x], "yanchor": ("bottom", "top")[y]}
-        annotations.append(_note(f"<b>{QUADRANTS[quadrant][0]}</b>", font={"color": GREY, "size": 12}, **corner))
+        words = QUADRANTS[quadrant].replace(", ", "<br>")
+        annotations.append(_note(f"<b>{words}</b>", font={"color": GREY, "size": 12}, **corner))
     dashed = {"type": "line", "line": {"color": INK, "width": 1, "dash": "dash"}}
     shapes = [
         {**dashed, "x0": figure.cuts[0], "x1": figure.cuts[0], "yref": "paper", "y0": 0, "y1": 1},

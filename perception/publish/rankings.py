@@ -56,7 +56,7 @@ class RankRow:
 
     `order`, `estimate` and `change_value` are what a table is sorted by. `province` is empty where the whole table is
     of one province, `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where
-    it is told what goes with its gap) where there is none, `change` and its `verdict` where nothing is known of one.
+    it is told what goes with its gap) where it is not weak, `change` and its `verdict` where nothing is known of one.
     """
 
     district_id: str
@@ -168,7 +168,7 @@ def _rank_row(
         band=maps.text(row["band"]),
         whisker=whisker(row, *ends),
         why=f"Use with caution: {why}" if why else "",
-        diagnosis=row["diagnosis"],
+        diagnosis=row["diagnosis"] if row["band"] in ("low", "watch") else "",
         by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
         **_change(of, changes.get((row["wave"], row["district_id"]))),
     )

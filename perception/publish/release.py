@@ -27,6 +27,7 @@ from filelock import Timeout
 from perception.errors import InputError, Problem
 from perception.intake.wave_file import ACROSS_WAVES, CHECKSUMS_FILE, sha256
 from perception.project import Project
+from perception.publication_record import whole_publication
 from perception.publish import embeds, maps
 from perception.publish.downloads import clean_text
 from perception.publish.page_templates import page_environment
@@ -67,8 +68,9 @@ def release(project: Project, address: str | None, note: str, today: date) -> Re
     """Make the next version of what is in data/processed/public: the site, and the public tables where they are there.
 
     `address` is where data/releases will be served (https); the first release needs it, later ones keep it. `note`
-    says what is new. InputError when there is no site, note or address, an earlier version is not as it was made,
-    a run is publishing, or nothing has changed since the last version.
+    says what is new. InputError when there is no site, note or address, the last publication failed or what it made
+    was changed since, an earlier version is not as it was made, a run is publishing, or nothing has changed since the
+    last version.
     """
     folder = project.releases
     with _alone(project):
@@ -194,6 +196,9 @@ def _site_problems(project: Project) -> list[Problem]:
         return [Problem(str(project.site), "there is no site to release", remedy)]
     if not (project.site / embeds.INDEX_FILE).is_file():
         return [Problem(str(project.site), f"has no {embeds.INDEX_FILE}: an earlier code version made it", remedy)]
+    if whole_publication(project) is None:
+        what = "is not what `perception run` leaves: its last publication failed, or something else changed files since"
+        return [Problem(str(project.public), what, "Publish with `perception run`, then release.")]
     return []
 
 

@@ -202,12 +202,19 @@ class Work:
         self.made.pages[name] = page
 
 
-def ground_of(work: Work, vintage: str, provinces: Iterable[str]) -> Ground:
-    """The base map of a set of provinces; projected once for all waves drawn on it."""
+def ground_of(work: Work, vintage: str, provinces: Iterable[str]) -> Ground | None:
+    """The base map of a set of provinces, projected once for all waves drawn on it; None where none has a shape.
+
+    A user's boundary file need not have every province.
+    """
+    provinces = list(provinces)
     key = "-".join([vintage, *provinces])
     if key not in work.grounds:
         units = work.units[vintage]
-        base = maps.base_map(work.geometries[vintage], units, list(provinces))
+        within = units.loc[units["province_id"].isin(provinces), "district_id"]
+        if not work.geometries[vintage].shapes["district_id"].isin(within).any():
+            return None
+        base = maps.base_map(work.geometries[vintage], units, provinces)
         names = dict(zip(units["district_id"], units["name"], strict=True))
         work.grounds[key] = Ground(base, static_map.canvas(base, names))
     return work.grounds[key]

@@ -39,7 +39,7 @@ PLOT_LEFT, PLOT_RIGHT = 330, 620
 VALUE_END = 690
 PLANE = 420
 PLANE_LEFT = 84
-INSET = 24  # room for the names of quadrants inside the frame
+INSET = 40  # room for the names of quadrants inside the frame
 LABEL, THICK = 12.5, 16
 
 
@@ -159,10 +159,11 @@ def _plane(figure: QuadrantFigure, y: float) -> tuple[float, list[Shape]]:
     for quadrant, corner, line, anchor in (
         ("concentrate_here", PLANE_LEFT + 8, top + 17, "start"),
         ("keep_up", right - 8, top + 17, "end"),
-        ("low_priority", PLANE_LEFT + 8, bottom - 8, "start"),
-        ("possible_overkill", right - 8, bottom - 8, "end"),
+        ("low_priority", PLANE_LEFT + 8, bottom - 24, "start"),
+        ("possible_overkill", right - 8, bottom - 24, "end"),
     ):
-        shapes.append(Text(corner, line, QUADRANTS[quadrant][0], 12, GREY, True, anchor))
+        for number, words in enumerate(QUADRANTS[quadrant].split(", ")):
+            shapes.append(Text(corner, line + 16 * number, words, 12, GREY, True, anchor))
     dots = [(across(point.performance.at), up(point.importance.at)) for point in figure.points]
     for point, (x, at) in zip(figure.points, dots, strict=True):
         if point.performance.known:
@@ -186,7 +187,7 @@ def _list(figure: QuadrantFigure, x: float, y: float) -> tuple[float, list[Shape
         shapes.append(Text(x, y + LABEL, str(point.number), LABEL, INK, True))
         for text, colour in [
             *((line, INK) for line in lines_of(point.label, LABEL, width)),
-            (QUADRANTS[point.quadrant][0], GREY),
+            (QUADRANTS[point.quadrant], GREY),
         ]:
             shapes.append(Text(x + 24, y + LABEL, text, LABEL, colour))
             y += LABEL * LINE_HEIGHT

@@ -209,7 +209,8 @@ def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictur
     changes = of_indicator(one.shared_changes, of)
     if any(maps.is_published(row) for row in changes.values()):
         shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
-        drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
+        if shared is not None:
+            drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
     doubt = (views.uncertainty_map(of, ground.base), ground)
     headline = " ".join(headlines(of))
     topic = views.topic(of, one.since)
@@ -278,7 +279,7 @@ def _indicator_page(
         "tiles": {"spec": estimates, "ground": ground},
         "doubt": {"spec": drawn.doubt[0], "ground": ground},
         "rankings": drawn.tables,
-        "unranked": [] if drawn.tables else views.estimate_rows(of, one.changes_of(of)),
+        "unranked": [] if drawn.tables else views.estimate_rows(of, of_indicator(one.changes, of)),
         "alts": drawn.alts,
         "since": drawn.since,
         "change_headline": drawn.headlines["change"],
@@ -303,7 +304,8 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
     made = site_embeds.indicator_embeds(of, drawings, bodies, notes, drawn.alts, drawn.headlines, drawn.captions)
     write_embeds(work, made)
     for kind, drawing in drawings.items():
-        inputs = {"table": "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
+        table = {"change": "published_trends", "bands": "district_rankings", "ranking": "district_rankings"}.get(kind)
+        inputs = {"table": table or "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
         draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
     data = site_embeds.indicator_data(of, one.changes, work.unit_names, f"{name}.html", code_version())
     write_downloads(data, work.root / name)

@@ -9,7 +9,10 @@ addEventListener("DOMContentLoaded", () => {
   prepareMaps();
 });
 
-const withoutPlotly = () => document.documentElement.classList.remove("js");
+function withoutPlotly() {
+  document.documentElement.classList.remove("js");
+  for (const view of document.querySelectorAll(".view")) view.hidden = false;
+}
 
 function prepareSearch() {
   const form = document.querySelector(".search");
@@ -29,6 +32,7 @@ function prepareSearch() {
 
   function close() {
     list.hidden = true;
+    status.classList.add("unseen");
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
     chosen = -1;
@@ -55,7 +59,9 @@ function prepareSearch() {
       item.append(link);
       return item;
     }));
-    status.textContent = found.length === 1 ? form.dataset.one : form.dataset.other.replace("#", found.length);
+    const { none, one, other } = form.dataset;
+    status.textContent = !found.length ? none : found.length === 1 ? one : other.replace("#", found.length);
+    status.classList.toggle("unseen", found.length > 0);
     chosen = -1;
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
@@ -148,7 +154,17 @@ function prepareMaps() {
   const views = [...document.querySelectorAll(".view")];
   const config = JSON.parse(chooser.dataset.config);
 
+  // Whatever goes wrong with the map that moves, the one that does not is there.
   function draw(view) {
+    try {
+      drawn(view);
+    } catch (error) {
+      console.error(error);
+      withoutPlotly();
+    }
+  }
+
+  function drawn(view) {
     const map = view.querySelector(".map");
     if (!map || map.dataset.drawn) return;
     const geometry = (window.perceptionGeometry || {})[map.dataset.vintage];
@@ -158,7 +174,7 @@ function prepareMaps() {
       if (trace.geojson) trace.geojson = geometry.districts;
       if (!trace.meta) continue;
       const borders = geometry.borders[trace.meta.level];
-      for (const axis of ["lon", "lat"]) trace[axis] = trace.meta.provinces.flatMap((id) => borders[id][axis]);
+      for (const axis of ["lon", "lat"]) trace[axis] = trace.meta.provinces.flatMap((id) => borders[id]?.[axis] ?? []);
     }
     if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
     Plotly.newPlot(map, figure.data, figure.layout, config).then(() => { map.dataset.drawn = "yes"; }, withoutPlotly);
