@@ -240,14 +240,6 @@ def estimate_details(of: Subject, district_id: str, row: Row) -> tuple[str, ...]
     return tuple(said)
 
 
-def change_words(of: Subject, change: Row | None) -> tuple[str, str]:
-    """A change since the wave before as a table shows it, and the verdict on it; both empty where none is published."""
-    if change is None or not is_published(change):
-        return "", ""
-    verdict = change_verdict(change, of.scale, of.higher_is_better)
-    return signed(of.scale, change["change"]), VERDICTS[verdict][0]
-
-
 def signed(scale: Scale, value: float) -> str:
     """A difference as a reader sees it, with its sign; none where it rounds to zero."""
     number = scale.number(abs(value))
