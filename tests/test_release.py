@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -437,6 +438,14 @@ def test_an_export_of_a_release_has_everything_a_brief_needs(project: Project, t
     assert files["brief.md"].decode().count("![Map of 35 districts.](kp-2024/") == 2
     cited = files["citations.txt"].decode().splitlines()
     assert cited == ["SIMULATED DATA: Bureau (2024) (licence: CC0-1.0)", "", f"Figures: version 1, {ADDRESS}v1/"]
+
+
+def test_a_brief_has_what_is_simulated_last(project: Project, tmp_path: Path) -> None:
+    newer, older = figures()[2], replace(figures(simulated=False)[2], path="kp-2018/kp-swat-card", title="Swat then")
+    make_site(project, [newer, older], [KP])
+    export(project, tmp_path / "brief", districts=["kp-swat"])
+    said = (tmp_path / "brief/brief.md").read_text(encoding="utf-8")
+    assert re.findall("^## (.*)$", said, re.MULTILINE) == ["Swat then", "Swat"]
 
 
 def test_without_a_release_the_brief_warns(project: Project, tmp_path: Path) -> None:

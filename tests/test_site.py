@@ -13,16 +13,18 @@ import pandas as pd
 import pytest
 
 from perception.errors import InputError
-from perception.geography import DISCLAIMER
-from perception.publish import driver_pages, images, site, workers
+from perception.geography import DISCLAIMER, load_gazetteer, vintage_units
+from perception.publish import driver_pages, images, place_pages, site, workers
 from perception.publish.downloads import Download
 from tests.site_tables import (
     BETTER,
+    CAREFUL,
     INCOMPARABLE,
     LABELS,
     MADE_AT,
     NASTY,
     PLAN,
+    REFERENCE,
     SUPPRESSED,
     UNCOVERED,
     WAVES,
@@ -172,7 +174,9 @@ def test_simulated_waves_are_marked_everywhere_and_others_nowhere(folder):
     for name, text in texts(folder).items():
         district = name.startswith(("districts/kp-", "kp-"))
         if name.startswith(("punjab", "districts/punjab")):
-            assert "SIMULATED" not in text, name
+            neighbours = re.findall(r'<li><span lang="en" dir="ltr"><a href=".*?</li>', text)
+            assert all(("SIMULATED" in one) == ('href="kp-' in one) for one in neighbours), name
+            assert text.count("SIMULATED") == "".join(neighbours).count("SIMULATED"), name
         elif district and name.endswith("oembed.json"):
             assert json.loads(text)["title"].startswith("SIMULATED DATA: "), name
         elif district and name.endswith(".json"):
@@ -228,7 +232,7 @@ def test_a_ranking_is_grouped_by_band_and_always_says_the_set_of_ranks(folder):
     ]
     rows = [shown(row) for row in re.findall(r'<tr><th scope="row">.*?</tr>', table, re.S)]
     assert len(rows) == 31
-    assert rows[0].startswith("Abbottabad between 1st and 4th of 30 20.0% 16.0–24.0 +5.0 Better 1,234 Low")
+    assert rows[0].startswith("Abbottabad between 1st and 4th of 30 20.0% 16.0–24.0 +5.0 +2.0 to +8.0 Better 1,234 Low")
     assert rows[-1] == "Hangu Not published: too few respondents, too uncertain"
     assert all(re.search(r"between \d+(st|nd|rd|th) and \d+(st|nd|rd|th) of 30", row) for row in rows[:-1])
     bare = re.sub(r"between \w+ and \w+ of \d+|1st is the worst", "", " ".join(rows))
@@ -264,7 +268,7 @@ def test_a_district_page_has_every_indicator_once_and_only_what_is_published(fol
     )
     said = shown(text)
     assert "The estimate is 12.0 points lower among women than among men (95% interval 4.0 to 20.0" in said
-    assert "The survey cannot tell a difference in 1 other comparison " in said
+    assert "The survey cannot tell a difference in 1 other comparison between rural and urban people." in said
     bannu = shown(page(folder, "districts/kp-bannu"))
     assert "women" not in bannu.split("What goes with its gap")[1].split("Over time")[0]  # that gap is suppressed
 
@@ -291,31 +295,94 @@ def test_a_district_keeps_the_rounds_before(folder):
     over_time = shown(page(folder, "districts/kp-abbottabad").split("<h3>Over time</h3>")[1].split("</table>")[0])
     assert "Khyber Pakhtunkhwa 2021: 20.0% 16.0–24.0 Khyber Pakhtunkhwa 2018: 20.0% 16.0–24.0" in over_time
     assert "Over time" not in page(folder, "districts/punjab-lahore")
+    careful = shown(page(folder, f"districts/{CAREFUL}").split("<h3>Over time</h3>")[1].split("<details>")[0])
+    assert "Khyber Pakhtunkhwa 2021: 34.0% * 30.0–38.0" in careful
+    assert careful.endswith("* Use with caution: small sample")
+
+
+def test_what_people_answered_stands_before_newer_simulated_answers_and_is_not_mixed_with_them(
+    tables, tmp_path, monkeypatch
+):
+    waves = tables["published_waves"].copy()
+    waves.loc[waves["wave"] == "kp-2018", "simulated"] = False
+    waves.loc[waves["wave"] == "punjab-2021", "instrument"] = "mics"
+    only_simulated = "kp-bannu"
+
+    def without(table: str, key: str) -> pd.DataFrame:
+        rows = tables[table]
+        return rows[~((rows["wave"] == "kp-2018") & (rows[key] == only_simulated))]
+
+    changed = {
+        "published_waves": waves,
+        "published_estimates": without("published_estimates", "unit_id"),
+        "district_rankings": without("district_rankings", "district_id"),
+    }
+    monkeypatch.setattr(place_pages, "former_districts", lambda _: {"kp-swat": ("2018", "2023")})
+    folder = built_site(tmp_path / "site", tables | changed)
+    swat = page(folder, "districts/kp-swat")
+    assert 'class="simulated"' not in swat
+    real, simulated = re.findall(r'<h2 id="in-([\w-]+)">(.*?)</h2>', swat)
+    assert (real[0], simulated[0]) == ("kp-2018", "kp-2021")
+    assert ("SIMULATED" in real[1], "SIMULATED" in simulated[1]) == (False, True)
+    assert '<p class="summary">The survey cannot tell Swat from the middle on the only indicator.</p>' in swat
+    assert re.findall(r'href="[^"]*/(kp-\d+/kp-swat-card-oembed.json)"', swat) == ["kp-2018/kp-swat-card-oembed.json"]
+    assert "Over time" not in swat
+    assert 'class="simulated"' in page(folder, f"districts/{only_simulated}")
+    tags = {
+        key: "SIMULATED DATA" in entry
+        for entry in page(folder, "districts/kp-karak").split('<h2 id="neighbours">')[1].split("<li>")[1:]
+        for key in re.findall(r'href="([\w-]+)\.html"', entry.split("</li>")[0])
+    }
+    assert tags[only_simulated]
+    assert sum(tags.values()) == 1 < len(tags)
+    rows = re.findall(r"<tr>.*?</tr>", page(folder, "districts/index"), re.S)
+    former = [shown(row) for row in rows if "on the map of 2018, not of 2023" in row]
+    assert [row.split(" on the map")[0] for row in former] == ["Swat"]
+    assert former[0].endswith("Khyber Pakhtunkhwa 2018")
+    assert [re.findall(r'href="([\w-]+)\.html"', row)[0] for row in rows if "SIMULATED" in row] == [only_simulated]
+    services = shown(page(folder, "services/index").split("<main")[1])
+    assert "Health & <b>care</b>: Punjab 2021 1 indicator · 1 survey" in services  # two services have this label
+    assert "Health & <b>care</b>: Khyber Pakhtunkhwa 2018 2 indicators · 2 surveys" in services
+    rows = re.findall(
+        r'<tr><th scope="row"><a href="\.\./([^"]+)">', page(folder, "services/cps-health").split("<h2>")[1]
+    )
+    assert rows == ["kp-2018/satisfied.html", "kp-2021/satisfied.html"]
+
+
+def test_districts_that_are_no_more_are_known_by_the_maps_before_and_after():
+    gazetteer = load_gazetteer(REFERENCE)
+    units = {vintage: vintage_units(gazetteer, vintage) for vintage in ("2018", "2023", "2025")}
+    former = place_pages.former_districts(units)
+    assert former["kp-chitral"] == former["kp-kohistan"] == ("2018", "2023")
+    assert former["kp-south-waziristan"] == ("2023", "2025")
+    assert "kp-swat" not in former
+    assert place_pages.former_districts({"2018": units["2018"]}) == {}
 
 
 def test_changes_on_pages_are_those_of_the_table(folder):
     cells = {
         district: re.findall(
-            r"(?:[+−][\d.]+|\b0\.0) (?:Better|Worse|Cannot tell)", shown(page(folder, f"districts/{district}"))
+            r"(?:[+−][\d.]+|\b0\.0) [+−]?[\d.]+ to [+−]?[\d.]+ (?:Better|Worse|Cannot tell)",
+            shown(page(folder, f"districts/{district}")),
         )
         for district in (BETTER, "kp-bannu", "kp-swat", INCOMPARABLE, SUPPRESSED, WIDER, "punjab-lahore")
     }
-    assert set(cells[BETTER]) == {"+5.0 Better"}
-    assert set(cells["kp-bannu"]) == {"−5.0 Worse"}
-    assert set(cells["kp-swat"]) == {"+1.0 Cannot tell"}
+    assert set(cells[BETTER]) == {"+5.0 +2.0 to +8.0 Better"}
+    assert set(cells["kp-bannu"]) == {"−5.0 −8.0 to −2.0 Worse"}
+    assert set(cells["kp-swat"]) == {"+1.0 −3.5 to +5.5 Cannot tell"}
     assert cells[INCOMPARABLE] == cells[SUPPRESSED] == cells[WIDER] == cells["punjab-lahore"] == []
     numbers = pd.read_csv(folder / "kp-2021" / "satisfied.csv").set_index("unit_id")["change"]
     assert (pd.isna(numbers[WIDER]), numbers["kp-swat"]) == (True, 0.01)
 
 
-def test_a_service_page_shows_its_indicators_in_all_rounds_newest_first(folder):
+def test_a_service_page_shows_its_indicators_in_all_rounds_simulated_ones_last_and_the_newest_first(folder):
     text = page(folder, "services/cps-health")
     assert "<h1>Health &amp; &lt;b&gt;care&lt;/b&gt;</h1>" in text
     sections = text.split("<h2>")[1:]
     assert [html.unescape(section.split("</h2>")[0]) for section in sections] == [NASTY, "Asked for a bribe"]
     rows = re.findall(r'<tr><th scope="row"><a href="\.\./([^"]+)">', sections[0])
-    assert rows == ["kp-2021/satisfied.html", "punjab-2021/satisfied.html", "kp-2018/satisfied.html"]
-    kp = re.findall(r"<tr>.*?</tr>", sections[0], re.S)[1]
+    assert rows == ["punjab-2021/satisfied.html", "kp-2021/satisfied.html", "kp-2018/satisfied.html"]
+    kp = re.findall(r"<tr>.*?</tr>", sections[0], re.S)[2]
     low, watch = (re.findall(r"districts/([\w-]+)\.html", cell) for cell in kp.split("<td>")[2:4])
     assert low == ["kp-abbottabad", "kp-bajaur"]
     assert watch == ["kp-bannu", "kp-batagram", "kp-buner", "kp-charsadda"]

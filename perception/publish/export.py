@@ -48,9 +48,9 @@ def export(
     """Write the embeds that are of one of `waves`, `indicators`, `districts` and `kinds` into a new folder.
 
     Each choice that is empty takes all. The folder gets images (SVG, PNG in two sizes) and data files under the paths
-    they have on the site, `brief.md`, `brief.html` and `citations.txt`. They come from the newest release, or from the
-    preview where there is none. InputError when nothing is chosen or a name is unknown (with the nearest names), the
-    folder has something in it, or there is no site or a file of it is missing.
+    they have on the site, `brief.md`, `brief.html` and `citations.txt`, what is simulated last. They come from the
+    newest release, or from the preview where there is none. InputError when nothing is chosen or a name is unknown
+    (with the nearest names), the folder has something in it, or there is no site or a file of it is missing.
     """
     released = newest_release(project)
     site = released or project.site
@@ -64,6 +64,7 @@ def export(
     if problems:
         raise InputError(problems)
     chosen = [one for one in index["embeds"] if all(one[name] in names for name, names in wanted.items() if names)]
+    chosen.sort(key=lambda one: bool(one["simulated"]))
     files = [name for one in chosen for name in _file_names(one)]
     if not chosen:
         given = ", ".join(f"{name} {' or '.join(names)}" for name, names in wanted.items() if names)

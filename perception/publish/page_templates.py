@@ -48,6 +48,7 @@ def page_environment(language: Language = ENGLISH, labels: Mapping[str, str] | N
         "BANDS": views.BANDS,
         "BAND_COLOURS": views.BAND_COLOURS,
         "OVERLAP": rankings.OVERLAP,
+        "caution_note": rankings.caution_note,
         "QUADRANTS": figures.QUADRANTS,
         "NOT_CAUSE": figures.NOT_CAUSE,
         "MAP_CONFIG": plotly_map.CONFIG,

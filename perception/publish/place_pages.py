@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from perception.publish import embeds, maps, profiles, site_embeds, views
+from perception.publish import embeds, maps, profiles, rankings, site_embeds, views
 from perception.publish.downloads import write_downloads
 from perception.publish.embeds import Embed
+from perception.publish.maps import Row
 from perception.publish.profiles import Profile
 from perception.publish.site_work import WaveWork, Work, code_version, draw, listed, only, rows_by, write_embeds
 
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
     from perception.geography import Geometry
 
 
-def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, list[Profile]]:
-    """Write a page for every district with its profile in the newest wave of each instrument; profiles by district."""
+def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
+    """Write a page for every district with its profile in the first wave of each instrument, and the list of districts.
+
+    `waves` are in the order in which they are shown; simulated and other waves of an instrument stand apart.
+    """
     gaps = rows_by(_level(work, "published_gaps"), "wave", "unit_id")
     found: dict[str, list[Profile]] = {}
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, tuple[str, bool]]] = set()
     cards: dict[str, Embed] = {}
     for one in waves:
         told: dict[str, list[tuple[str, str]]] = {}
@@ -32,17 +38,17 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, lis
         subjects = list(one.subjects.values())
         surveyed = {key for of in subjects for level, key in of.estimates if level == "district"}
         for unit in work.districts(one.wave["vintage"]):
-            key, instrument = unit["district_id"], one.wave["instrument"]
-            if key not in surveyed or (key, instrument) in seen:
+            key = unit["district_id"]
+            if key not in surveyed or (key, _series(one.wave)) in seen:
                 continue
-            seen.add((key, instrument))
+            seen.add((key, _series(one.wave)))
             rows = gaps.get((one.name, key), [])
-            made = profiles.profile(subjects, unit, one.changes, rows, told.get(key, []))
+            made = profiles.profile(subjects, unit, one.changes, rows, told.get(key, []), one.since)
             found.setdefault(key, []).append(made)
             inputs = {"table": "published_estimates", "district": key, "figure": "card"}
             drawing = profiles.card(made)
             draw(work, made.card, drawing, one.wave, inputs)
-            embed = site_embeds.card_embed(made, drawing, work.parts.card(made))
+            embed = site_embeds.card_embed(made, drawing, work.parts.main_results(made, linked=False))
             write_embeds(work, [embed])
             cards[made.card] = embed
             data = site_embeds.district_data(subjects, made, one.changes, embed.page, code_version())
@@ -50,12 +56,8 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, lis
     by_name = {one.name: one for one in waves}
     beside = {vintage: _neighbours(geometry) for vintage, geometry in work.geometries.items()}
     for key, made_of in sorted(found.items()):
-        newest = by_name[made_of[0].wave["wave"]]
-        near = [
-            {"district_id": other, "name": found[other][0].name, "message": _after_the_name(found[other][0])}
-            for other in beside[newest.wave["vintage"]].get(key, [])
-            if other in found
-        ]
+        first = by_name[made_of[0].wave["wave"]]
+        near = [found[other][0] for other in beside[first.wave["vintage"]].get(key, []) if other in found]
         content = {
             "name": made_of[0].name,
             "province": made_of[0].province,
@@ -64,14 +66,41 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> dict[str, lis
                 for made in made_of
             ],
             "oembed_link": embeds.oembed_link(cards[made_of[0].card], embeds.PREVIEW_ADDRESS),
-            "neighbours": near,
-            "ground": newest.ground,
+            "neighbours": [{"of": other, "message": _after_the_name(other)} for other in near],
+            "ground": first.ground,
             "district_id": key,
             "simulated": all(made.wave["simulated"] for made in made_of),
         }
         work.write_page(f"districts/{key}", "district", content)
         work.made.found.append((made_of[0].name, f"District, {made_of[0].province}", f"districts/{key}.html"))
+    _write_district_list(work, list(found.values()))
+
+
+def _write_district_list(work: Work, found: Sequence[Sequence[Profile]]) -> None:
+    by_province: dict[str, list[Sequence[Profile]]] = {}
+    for made_of in sorted(found, key=lambda made_of: (made_of[0].province, made_of[0].name)):
+        by_province.setdefault(made_of[0].province, []).append(made_of)
+    simulated = all(wave["simulated"] for wave in work.waves)
+    content = {"provinces": by_province, "former": former_districts(work.units), "simulated": simulated}
+    work.write_page("districts/index", "districts", content)
+
+
+def former_districts(units: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, str]]:
+    """The last vintage that has a district and the next one, of each district that the newest vintage no longer has.
+
+    `units` are the districts (`geography.vintage_units`) by vintage.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for vintage, following in pairwise(sorted(units)):
+        here, there = (set(units[one]["district_id"]) for one in (vintage, following))
+        found |= dict.fromkeys(here - there, (vintage, following))
+        found = {key: between for key, between in found.items() if key not in there}
     return found
+
+
+def _series(wave: Row) -> tuple[str, bool]:
+    """What waves have in common whose results of a district follow each other."""
+    return wave["instrument"], bool(wave["simulated"])
 
 
 def _after_the_name(made: Profile) -> str:
@@ -93,28 +122,38 @@ def _neighbours(geometry: Geometry) -> dict[str, list[str]]:
 
 def _history(
     by_name: Mapping[str, WaveWork], waves: Sequence[WaveWork], made: Profile
-) -> dict[str, list[tuple[str, str, str]]]:
-    """The headline results of a district in all waves of the instrument, newest first: (title, value, interval)."""
+) -> dict[str, list[tuple[str, str, str, str]]]:
+    """The headline results of a district in all waves of the series, newest first: (title, value, interval, caution).
+
+    A value that is to be read with caution is followed by a star, and the last text says why.
+    """
     newest = by_name[made.wave["wave"]]
-    found: dict[str, list[tuple[str, str, str]]] = {}
+    found: dict[str, list[tuple[str, str, str, str]]] = {}
     for of in newest.headline:
         cells = []
         for one in waves:
             then = one.subjects.get(of.indicator["indicator"])
-            if one.wave["instrument"] != newest.wave["instrument"] or then is None:
+            row = then.district(made.district_id) if then and _series(one.wave) == _series(newest.wave) else None
+            if row is None:
                 continue
-            row = then.district(made.district_id)
-            if row is not None:
-                told = maps.is_published(row)
-                value = of.scale.value(row["estimate"]) if told else "not published"
-                cells.append((one.wave["title"], value, of.scale.interval(row["low"], row["high"]) if told else ""))
+            title = one.wave["title"]
+            if maps.is_published(row):
+                careful = row["quality"] == "caution"
+                why = rankings.CAUTION + maps.reason_words(maps.text(row["reason"])) if careful else ""
+                value, interval = of.scale.value(row["estimate"]), of.scale.interval(row["low"], row["high"])
+                cells.append((title, value, interval, why))
+            else:
+                cells.append((title, "not published", "", ""))
         if len(cells) > 1:
             found[str(of.indicator["label"])] = cells
     return found
 
 
 def write_service_pages(work: Work, waves: Sequence[WaveWork]) -> None:
-    """Write a page for every service of an instrument: its indicators in all waves."""
+    """Write a page for every service of an instrument with its indicators in all waves, and the list of services.
+
+    `waves` are in the order in which they are shown.
+    """
     found: dict[str, dict[str, Any]] = {}
     for one in waves:
         for name, of in one.subjects.items():
@@ -127,10 +166,12 @@ def write_service_pages(work: Work, waves: Sequence[WaveWork]) -> None:
             content["waves"][one.name] = one
             rows = content["indicators"].setdefault(name, {"of": of, "rows": []})["rows"]
             rows.append({"wave": one.wave, "summary": views.province_summary(of), "bands": listed(of)})
+    labels = Counter(content["label"] for content in found.values())
     for page, content in found.items():
-        simulated = all(one.wave["simulated"] for one in content["waves"].values())
+        content["simulated"] = all(one.wave["simulated"] for one in content["waves"].values())
+        content["repeated"] = labels[content["label"]] > 1
         shown = sorted(content["indicators"].values(), key=lambda each: not each["of"].indicator["headline"])
-        work.write_page(f"services/{page}", "service", {**content, "indicators": shown, "simulated": simulated})
+        work.write_page(f"services/{page}", "service", {**content, "indicators": shown})
         work.made.found.append((content["label"], "Service", f"services/{page}.html"))
     simulated = all(wave["simulated"] for wave in work.waves)
     work.write_page("services/index", "services", {"services": list(found.values()), "simulated": simulated})

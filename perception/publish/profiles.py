@@ -10,7 +10,6 @@ import pandas as pd
 
 from perception.publish import maps, words
 from perception.publish.drawing import (
-    INNER,
     LINE_HEIGHT,
     MARGIN,
     WIDTH,
@@ -26,22 +25,36 @@ from perception.publish.drawing import (
     write_notes,
 )
 from perception.publish.maps import GREY, INK, INTERVAL, Row
-from perception.publish.rankings import GRID, Whisker, whisker
-from perception.publish.views import BAND_COLOURS, BANDS, Subject, change_words
+from perception.publish.rankings import (
+    CAUTION,
+    GRID,
+    NO_CHANGE,
+    ShownChange,
+    Whisker,
+    caution_note,
+    shown_change,
+    whisker,
+)
+from perception.publish.views import BAND_COLOURS, BANDS, Subject
 
-_LABEL = 12
+_LABEL, _REASON = 12, 11.5
 _PLOT_LEFT, _PLOT_RIGHT, _VALUE_END, _RANK_LEFT = 300, 480, 620, 640
 
 
 @dataclass(frozen=True)
 class Result:
-    """An indicator in a district; `why` says why there is no number, or why it needs care."""
+    """An indicator in a district; `why` says why there is no number, or why it needs care.
+
+    `unit` is empty where values are shares, `modelled` says whether the value is a small-area estimate.
+    """
 
     indicator: str
     label: str
     headline: bool
     service: str
     value: str = ""
+    unit: str = ""
+    modelled: bool = False
     interval: str = ""
     n: str = ""
     province_value: str = ""
@@ -49,8 +62,7 @@ class Result:
     province_at: float | None = None
     rank: str = ""
     band: str = ""
-    change: str = ""
-    verdict: str = ""
+    change: ShownChange = NO_CHANGE
     why: str = ""
 
 
@@ -58,8 +70,9 @@ class Result:
 class Profile:
     """A district in one wave: the message, results in the questionnaire's order, sentences on gaps and diagnosis.
 
-    `diagnoses` are (sentence, page of the model's weak districts); `respondents` the most that any published number
-    rests on, empty where none is published.
+    `untold_gaps` counts comparisons, between the groups of `untold_between`, of which the survey cannot tell a
+    difference; `diagnoses` are (sentence, page of the model's weak districts); `respondents` the most that any
+    published number rests on, empty where none is published; `since` the survey that changes are counted from.
     """
 
     wave: Row
@@ -70,8 +83,10 @@ class Profile:
     results: tuple[Result, ...]
     gaps: tuple[tuple[str, str], ...]
     untold_gaps: int
+    untold_between: tuple[str, ...]
     diagnoses: tuple[tuple[str, str], ...]
     respondents: str
+    since: str
 
     @property
     def headlines(self) -> list[Result]:
@@ -87,6 +102,11 @@ class Profile:
         return found
 
     @property
+    def card_notes(self) -> tuple[str, ...]:
+        """How the numbers on its card were estimated, where that needs saying."""
+        return (maps.MODELLED_NOTE,) if any(result.modelled for result in self.headlines) else ()
+
+    @property
     def card(self) -> str:
         """Path of its card's files on the site, without the ending."""
         return f"{self.wave['wave']}/{self.district_id}-card"
@@ -98,10 +118,12 @@ def profile(
     changes: Mapping[tuple[str, str], Row],
     gaps: Sequence[Row],
     diagnoses: Sequence[tuple[str, str]],
+    since: str,
 ) -> Profile:
     """The profile of a district (`unit`, a row of `geography.vintage_units`) in the wave that `subjects` are of.
 
-    `changes` has the row of published_trends by (indicator, district), `gaps` are its rows of published_gaps.
+    `changes` has the row of published_trends by (indicator, district), which count from the survey called `since`;
+    `gaps` are its rows of published_gaps.
     """
     district = str(unit["district_id"])
     own = [of for of in subjects if of.district(district) is not None]
@@ -109,14 +131,14 @@ def profile(
     headline = [of for of in own if of.indicator["headline"] and district in of.rankings]
     labels = {name: str(of.indicator["label"]) for name, of in scales.items()}
     said = []
-    untold = 0
+    untold = []
     for gap in gaps:
         if gap["indicator"] not in scales or gap["quality"] == "suppress":
             continue
         if gap["verdict"] in ("lower", "higher"):
             said.append((labels[gap["indicator"]], words.gap_sentence(gap, scales[gap["indicator"]].scale)))
         else:
-            untold += 1
+            untold.append(gap["gap"])
     shown = [row for of in own if (row := of.district(district)) is not None and maps.is_published(row)]
     answers = [int(row["n"]) for row in shown if not pd.isna(row["n"])]
     return Profile(
@@ -127,9 +149,11 @@ def profile(
         message=words.district_headline([of.rankings[district] for of in headline], labels, str(unit["name"])),
         results=tuple(_result(of, unit, changes.get((str(of.indicator["indicator"]), district))) for of in own),
         gaps=tuple(said),
-        untold_gaps=untold,
+        untold_gaps=len(untold),
+        untold_between=tuple(gap for gap in words.GROUPS if gap in untold),
         diagnoses=tuple(diagnoses),
         respondents=f"{max(answers):,}" if answers else "",
+        since=since,
     )
 
 
@@ -146,10 +170,11 @@ def _result(of: Subject, unit: Row, change: Row | None) -> Result:
     ends = of.ends if of.higher_is_better else of.ends[::-1]
     rank = of.rankings.get(district)
     ranked = rank is not None and not pd.isna(rank["rank"])
-    changed, verdict = change_words(of, change)
     return Result(
         *about,
-        value=of.scale.value(row["estimate"]) + (f" {of.scale.unit}" if of.scale.unit else ""),
+        value=of.scale.value(row["estimate"]),
+        unit=of.scale.unit,
+        modelled=row["method"] == "small_area",
         interval=of.scale.interval(row["low"], row["high"]),
         n=f"{int(row['n']):,}",
         province_value=of.scale.value(province["estimate"]) if told and province else "",
@@ -161,14 +186,13 @@ def _result(of: Subject, unit: Row, change: Row | None) -> Result:
         if ranked and rank
         else "",
         band=maps.text(rank["band"]) if ranked and rank else "",
-        change=changed,
-        verdict=verdict,
-        why=f"Use with caution: {why}" if why else "",
+        change=shown_change(of, change),
+        why=f"{CAUTION}{why}" if why else "",
     )
 
 
 def card(of: Profile) -> Drawing:
-    """A picture of the headline results of a district: estimates, intervals, the province's, rank sets and bands."""
+    """A picture of the headline results of a district: estimates, intervals, answers, the province's, rank sets."""
     wave = of.wave
     simulated = bool(wave["simulated"])
     texts: list[Text] = []
@@ -187,9 +211,12 @@ def card(of: Profile) -> Drawing:
         y, drawn = _card_row(result, y)
         marks += drawn
     bottom, y = y, y + 8
+    caution = caution_note(result.why for result in of.headlines)
     notes = [
         f"Dot: the district; line: its {INTERVAL}; upright line: the province. 1st is the worst rank; a set of "
         "ranks is held with a probability of 90%.",
+        *([f"* {caution}."] if caution else []),
+        *of.card_notes,
         maps.source_words(wave),
     ]
     y = write_notes(texts, y, notes, simulated)
@@ -205,15 +232,17 @@ def card(of: Profile) -> Drawing:
 
 
 def _card_row(result: Result, y: float) -> tuple[float, list[Shape]]:
-    label = lines_of(result.label, _LABEL, _PLOT_LEFT - MARGIN - 20)
-    height = max(len(label) * _LABEL * LINE_HEIGHT + 14, 38)
+    name = f"{result.label}, {result.unit}" if result.unit else result.label
+    label = lines_of(name, _LABEL, _PLOT_LEFT - MARGIN - 20)
+    why = [] if result.value else lines_of(result.why, _REASON, WIDTH - MARGIN - _PLOT_LEFT)
+    height = max(len(label) * _LABEL * LINE_HEIGHT + 14, len(why) * _REASON * LINE_HEIGHT + 14, 38)
     middle = y + height / 2
     shapes: list[Shape] = [Line(MARGIN, y, WIDTH - MARGIN, y, GRID)]
-    for number, line in enumerate(label):
-        top = middle + _LABEL * (0.36 + LINE_HEIGHT * (number - (len(label) - 1) / 2))
-        shapes.append(Text(MARGIN, round(top, 1), line, _LABEL, INK))
+    for lines, x, size, colour in ((label, MARGIN, _LABEL, INK), (why, _PLOT_LEFT, _REASON, GREY)):
+        for number, line in enumerate(lines):
+            top = middle + size * (0.36 + LINE_HEIGHT * (number - (len(lines) - 1) / 2))
+            shapes.append(Text(x, round(top, 1), line, size, colour))
     if not result.value:
-        shapes += [Text(_PLOT_LEFT, middle + 4, line, 11.5) for line in lines_of(result.why, 11.5, INNER)[:1]]
         return y + height, shapes
     if result.whisker:
         at, low, high = map(_on_plot, (result.whisker.at, result.whisker.low, result.whisker.high))
@@ -222,10 +251,12 @@ def _card_row(result: Result, y: float) -> tuple[float, list[Shape]]:
             shapes.append(Line(province, middle - 9, province, middle + 9, GREY, 1.6))
         shapes.append(Line(low, middle, high, middle, INK, 1.8))
         shapes.append(Dot(at, middle, 5, BAND_COLOURS.get(result.band, "#ffffff")))
-    shapes.append(Text(_VALUE_END - 84, middle + 4, result.value, _LABEL, INK, True, "end"))
-    shapes.append(Text(_VALUE_END, middle + 4, result.interval, 11.5, GREY, anchor="end"))
+    value = f"{result.value}*" if result.why else result.value
+    shapes.append(Text(_VALUE_END - 84, middle - 2, value, _LABEL, INK, True, "end"))
+    shapes.append(Text(_VALUE_END, middle - 2, result.interval, 11.5, GREY, anchor="end"))
+    shapes.append(Text(_VALUE_END, middle + 13, f"{result.n} respondents", 11, GREY, anchor="end"))
     if result.rank:
-        shapes.append(Text(_RANK_LEFT, middle - 2, result.rank, 11.5, INK))
+        shapes.append(Text(_RANK_LEFT, middle - 2, result.rank, 11, INK))
         shapes.append(Text(_RANK_LEFT, middle + 13, BANDS[result.band][0] if result.band else "", 11.5, GREY))
     return y + height, shapes
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import pandas as pd
 
@@ -28,17 +27,18 @@ from perception.publish.drawing import (
     write_notes,
 )
 from perception.publish.maps import GREY, INK, INTERVAL, Row
-from perception.publish.views import BAND_COLOURS, BANDS, Subject, asked, change_words, strip_ends
-from perception.publish.words import rank_range, rank_words
+from perception.publish.views import BAND_COLOURS, BANDS, VERDICTS, Subject, asked, signed, strip_ends
+from perception.publish.words import change_verdict, rank_range, rank_words
 
 OVERLAP = (
     "Each district has a set of ranks that it holds with a probability of 90%; 1st is the worst. Where the rank sets "
     "of two districts overlap, the survey may not tell them apart, and inside a band the order is uncertain."
 )
+CAUTION = "Use with caution: "
 GRID = "#d9dde3"
 _LABEL = 11.5
 _ROW = 19
-_PLOT_LEFT, _PLOT_RIGHT, _VALUE_END, _RANK_LEFT = 190, 460, 590, 620
+_PLOT_LEFT, _PLOT_RIGHT, _VALUE_END, _N_END, _RANK_LEFT = 190, 425, 555, 610, 625
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,29 @@ class Whisker:
 
 
 @dataclass(frozen=True)
+class ShownChange:
+    """A change since the survey before as a table shows it; `why` says why there is no number, or why it needs care.
+
+    `value` is what a table is sorted by.
+    """
+
+    number: str = ""
+    value: float = math.nan
+    interval: str = ""
+    verdict: str = ""
+    why: str = ""
+
+
+NO_CHANGE = ShownChange()
+
+
+@dataclass(frozen=True)
 class RankRow:
     """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
 
-    `order`, `estimate` and `change_value` are what a table is sorted by. `province` is empty where the whole table is
-    of one province, `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where
-    it is told what goes with its gap) where it is not weak, `change` and its `verdict` where nothing is known of one.
+    `order` and `estimate` are what a table is sorted by. `province` is empty where the whole table is of one province,
+    `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where it is told what
+    goes with its gap) where it is not weak.
     """
 
     district_id: str
@@ -73,9 +90,7 @@ class RankRow:
     why: str = ""
     by_weights: str = ""
     diagnosis: str = ""
-    change: str = ""
-    change_value: float = math.nan
-    verdict: str = ""
+    change: ShownChange = NO_CHANGE
 
 
 @dataclass(frozen=True)
@@ -167,16 +182,75 @@ def _rank_row(
         n=f"{int(row['n']):,}",
         band=maps.text(row["band"]),
         whisker=whisker(row, *ends),
-        why=f"Use with caution: {why}" if why else "",
+        why=f"{CAUTION}{why}" if why else "",
         diagnosis=row["diagnosis"] if row["band"] in ("low", "watch") else "",
         by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
-        **_change(of, changes.get((row["wave"], row["district_id"]))),
+        change=shown_change(of, changes.get((row["wave"], row["district_id"]))),
     )
 
 
-def _change(of: Subject, change: Row | None) -> dict[str, Any]:
-    shown, verdict = change_words(of, change)
-    return {"change": shown, "change_value": float(change["change"]), "verdict": verdict} if shown and change else {}
+def shown_change(of: Subject, change: Row | None) -> ShownChange:
+    """A row of published_trends as a table shows it; None where the survey before has nothing to compare with."""
+    if change is None:
+        return ShownChange(why="Not comparable: the survey before has no such result for this district")
+    if "not_comparable" in (change["verdict"], change["reason"]):
+        return ShownChange(why=f"Not comparable: {maps.text(change['note']) or 'the two surveys differ'}")
+    why = "" if change["quality"] == "publish" else maps.reason_words(maps.text(change["reason"]))
+    if not maps.is_published(change):
+        return ShownChange(why=f"Not published: {why}")
+    return ShownChange(
+        number=signed(of.scale, change["change"]),
+        value=float(change["change"]),
+        interval=f"{signed(of.scale, change['low'])} to {signed(of.scale, change['high'])}",
+        verdict=VERDICTS[change_verdict(change, of.scale, of.higher_is_better)][0],
+        why=f"{CAUTION}{why}" if why else "",
+    )
+
+
+@dataclass(frozen=True)
+class EstimateRow:
+    """A district in a table that ranks nothing: its estimate in words, or why there is none or it needs care.
+
+    `estimate` is what a table is sorted by.
+    """
+
+    district_id: str
+    name: str
+    why: str
+    value: str = ""
+    estimate: float = math.nan
+    interval: str = ""
+    n: str = ""
+    change: ShownChange = NO_CHANGE
+
+
+def estimate_rows(of: Subject, changes: Mapping[str, Row]) -> list[EstimateRow]:
+    """The districts surveyed by name; `changes` has by district its row of published_trends."""
+
+    def shown(unit: Row, row: Row) -> EstimateRow:
+        why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
+        if not maps.is_published(row):
+            return EstimateRow(unit["district_id"], unit["name"], f"Not published: {why}")
+        return EstimateRow(
+            unit["district_id"],
+            unit["name"],
+            why=f"{CAUTION}{why}" if why else "",
+            value=of.scale.value(row["estimate"]),
+            estimate=float(row["estimate"]),
+            interval=of.scale.interval(row["low"], row["high"]),
+            n=f"{int(row['n']):,}",
+            change=shown_change(of, changes.get(unit["district_id"])),
+        )
+
+    by_name = sorted(of.districts, key=lambda unit: str(unit["name"]))
+    surveyed = ((unit, of.district(unit["district_id"])) for unit in by_name)
+    return [shown(unit, row) for unit, row in surveyed if row is not None]
+
+
+def caution_note(whys: Iterable[str]) -> str:
+    """What a star beside numbers means: every reason in `whys` for reading one with caution; empty without any."""
+    told = [why.removeprefix(CAUTION).split(", ") for why in whys if why.startswith(CAUTION)]
+    return CAUTION + ", ".join(dict.fromkeys(reason for reasons in told for reason in reasons)) if told else ""
 
 
 def whisker(row: Row, start: float, end: float) -> Whisker | None:
@@ -201,9 +275,13 @@ def drawing(of: Subject, tables: Sequence[Ranking], headline: str) -> Drawing:
         y, drawn = _table(table, y + 26)
         shapes += drawn
     bottom, y = y, y + 8
+    caution = caution_note(row.why for table in tables for row in table.rows)
+    parts = " Respondents: to the part of the index that has fewest." if of.indicator["kind"] == "index" else ""
     notes = [
-        f"Dot: estimate. Line: {INTERVAL}. Number: estimate and interval. Right: the ranks that the district may hold.",
+        f"Dot: estimate. Line: {INTERVAL}. Number: estimate and interval.{parts}",
         OVERLAP,
+        *([f"* {caution}."] if caution else []),
+        maps.MODELLED_NOTE,
         asked(of),
         maps.source_words(of.wave),
     ]
@@ -224,6 +302,7 @@ def _table(table: Ranking, y: float) -> tuple[float, list[Shape]]:
     y += 18
     for words, x, anchor in ((table.strip[0], _PLOT_LEFT, "middle"), (table.strip[1], _PLOT_RIGHT, "middle")):
         marks.append(Text(x, y, words, 11, GREY, anchor=anchor))
+    marks.append(Text(_N_END, y, "Respondents", 11, GREY, anchor="end"))
     marks.append(Text(_RANK_LEFT, y, "Ranks it may hold", 11, GREY))
     top = y = y + 4
     for band, rows in table.groups:
@@ -245,8 +324,8 @@ def _table(table: Ranking, y: float) -> tuple[float, list[Shape]]:
 def _row(row: RankRow, y: float) -> Iterable[Shape]:
     base = y + 4
     name = f"{row.name} ({row.province})" if row.province else row.name
-    label = lines_of(f"{name}{'*' if row.why else ''}", _LABEL, _PLOT_LEFT - MARGIN - 20)[0]
-    yield Text(MARGIN, base, label, _LABEL, INK)
+    label = lines_of(name, _LABEL, _PLOT_LEFT - MARGIN - 20)[0]
+    yield Text(MARGIN, base, f"{label}{'*' if row.why else ''}", _LABEL, INK)
     if row.whisker:
         at, low, high = (
             round(_PLOT_LEFT + part / 100 * (_PLOT_RIGHT - _PLOT_LEFT), 1)
@@ -256,6 +335,7 @@ def _row(row: RankRow, y: float) -> Iterable[Shape]:
         yield Dot(at, y, 4.5, BAND_COLOURS[row.band])
     yield Text(_VALUE_END - 78, base, row.value, _LABEL, INK, True, "end")
     yield Text(_VALUE_END, base, row.interval, 11, GREY, anchor="end")
+    yield Text(_N_END, base, row.n, 11, GREY, anchor="end")
     yield Text(_RANK_LEFT, base, row.rank, 11, INK)
 
 

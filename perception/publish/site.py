@@ -22,7 +22,6 @@ from perception.publish.downloads import clean_text
 from perception.publish.language import LANGUAGES
 from perception.publish.page_templates import style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
-from perception.publish.profiles import Profile
 from perception.publish.site_work import Made, WaveWork, Work, headlines, listed, only, together
 from perception.publish.wave_pages import wave_work
 from perception.publish.workers import workers, write_wave
@@ -161,10 +160,11 @@ def _build(work: Work, before: Path) -> Made:
     made = Made()
     with workers(work) as processes:
         written = [processes.submit(write_wave, name) for name in work.titles]
-        waves = [wave_work(work, name) for name in work.titles]
-        homes = write_district_pages(work, waves)
+        # What people answered is shown before what is simulated.
+        waves = sorted((wave_work(work, name) for name in work.titles), key=lambda one: bool(one.wave["simulated"]))
+        write_district_pages(work, waves)
         write_service_pages(work, waves)
-        _overview_pages(work, waves, homes)
+        _overview_pages(work, waves)
         drawn = images.write_images(work.made.images, work.root, before, processes)
         for future in written:
             of_wave = future.result()
@@ -178,11 +178,10 @@ def _build(work: Work, before: Path) -> Made:
     return made
 
 
-def _overview_pages(work: Work, waves: Sequence[WaveWork], homes: Mapping[str, Sequence[Profile]]) -> None:
-    """Write the home page, the list of districts and the page of methods."""
+def _overview_pages(work: Work, waves: Sequence[WaveWork]) -> None:
+    """Write the home page and the page of methods."""
     simulated = bool(waves) and all(one.wave["simulated"] for one in waves)
-    shown = sorted(waves, key=lambda one: bool(one.wave["simulated"]))
-    latest = [one for one in shown if together(one.wave) == together(shown[0].wave)]
+    latest = [one for one in waves if together(one.wave) == together(waves[0].wave)]
     sections = []
     for one in latest:
         if one.ground is None or not one.headline:
@@ -194,17 +193,10 @@ def _overview_pages(work: Work, waves: Sequence[WaveWork], homes: Mapping[str, S
         section["others"] = [{"of": of, "bands": listed(of)} for of in others]
         sections.append(section)
     rounds: dict[str, list[WaveWork]] = {}
-    for one in shown:
+    for one in waves:
         rounds.setdefault(f"{one.wave['instrument']} {one.wave['round']}", []).append(one)
     about = {"simulated": simulated}
     work.write_page("index", "index", {**about, "sections": sections, "rounds": list(rounds.values())})
-    by_province: dict[str, list[Sequence[Profile]]] = {}
-    for found in homes.values():
-        by_province.setdefault(found[0].province, []).append(found)
-    provinces = {
-        province: sorted(by_province[province], key=lambda all_of: all_of[0].name) for province in sorted(by_province)
-    }
-    work.write_page("districts/index", "districts", {**about, "provinces": provinces})
     work.write_page("methods", "methods", about)
 
 

@@ -172,7 +172,7 @@ def card_embed(made: Profile, drawing: Drawing, body: Markup) -> Embed:
         headline=made.message,
         caption=f"Main results in {made.name} with {maps.INTERVAL}s and the ranks that it may hold in {made.province}.",
         alt=f"{f'{maps.SIMULATED}. ' if wave['simulated'] else ''}Main results in {made.name}. {made.message}",
-        notes=(rankings.OVERLAP,),
+        notes=(rankings.OVERLAP, *made.card_notes),
         body=body,
         data=made.card.removesuffix("-card"),
         page=f"districts/{made.district_id}.html",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -256,52 +255,6 @@ def nothing_published(of: Subject) -> str:
     return f"No number is shown for any of the {len(districts)} districts surveyed ({why})."
 
 
-@dataclass(frozen=True)
-class EstimateRow:
-    """A district in a table that ranks nothing: its estimate in words, or why there is none or it needs care.
-
-    `estimate` and `change_value` are what a table is sorted by; `change` and its `verdict` as `change_words` says them.
-    """
-
-    district_id: str
-    name: str
-    why: str
-    value: str = ""
-    estimate: float = math.nan
-    interval: str = ""
-    n: str = ""
-    change: str = ""
-    change_value: float = math.nan
-    verdict: str = ""
-
-
-def estimate_rows(of: Subject, changes: Mapping[str, Row]) -> list[EstimateRow]:
-    """The districts surveyed by name; `changes` has by district its row of published_trends."""
-
-    def shown(unit: Row, row: Row) -> EstimateRow:
-        why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
-        if not is_published(row):
-            return EstimateRow(unit["district_id"], unit["name"], f"Not published: {why}")
-        found = changes.get(unit["district_id"])
-        change, verdict = change_words(of, found)
-        return EstimateRow(
-            unit["district_id"],
-            unit["name"],
-            why=f"Use with caution: {why}" if why else "",
-            value=of.scale.value(row["estimate"]),
-            estimate=float(row["estimate"]),
-            interval=of.scale.interval(row["low"], row["high"]),
-            n=f"{int(row['n']):,}",
-            change=change,
-            change_value=float(found["change"]) if change and found else math.nan,
-            verdict=verdict,
-        )
-
-    by_name = sorted(of.districts, key=lambda unit: str(unit["name"]))
-    surveyed = ((unit, of.district(unit["district_id"])) for unit in by_name)
-    return [shown(unit, row) for unit, row in surveyed if row is not None]
-
-
 def topic(of: Subject, since: str) -> Topic:
     """What sentences on the indicator are about."""
     there = {row["province_id"]: row["province"] for row in of.districts if of.district(row["district_id"])}
@@ -317,14 +270,6 @@ def estimate_details(of: Subject, district_id: str, row: Row) -> tuple[str, ...]
     if rank is not None and not pd.isna(rank["rank_low"]):
         said.append(f"rank {rank_words(int(rank['rank_low']), int(rank['rank_high']), int(rank['districts']))}")
     return tuple(said)
-
-
-def change_words(of: Subject, change: Row | None) -> tuple[str, str]:
-    """A change since the wave before as a table shows it, and the verdict on it; both empty where none is published."""
-    if change is None or not is_published(change):
-        return "", ""
-    verdict = change_verdict(change, of.scale, of.higher_is_better)
-    return signed(of.scale, change["change"]), VERDICTS[verdict][0]
 
 
 def signed(scale: Scale, value: float) -> str:

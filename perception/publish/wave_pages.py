@@ -279,7 +279,7 @@ def _indicator_page(
         "tiles": {"spec": estimates, "ground": ground},
         "doubt": {"spec": drawn.doubt[0], "ground": ground},
         "rankings": drawn.tables,
-        "unranked": [] if drawn.tables else views.estimate_rows(of, of_indicator(one.changes, of)),
+        "unranked": [] if drawn.tables else rankings.estimate_rows(of, of_indicator(one.changes, of)),
         "alts": drawn.alts,
         "since": drawn.since,
         "change_headline": drawn.headlines["change"],
