@@ -142,18 +142,18 @@ def test_every_district_of_the_province_has_one_state_and_no_other_is_there(four
 
 def test_a_band_map_shows_the_band_of_the_ranking(four):
     spec = four["bands"]
-    assert [one.label for one in spec.classes] == ["Low", "Watch", "Not distinguishable", "High"]
+    assert [one.label for one in spec.classes] == ["Low", "Watch", "Not clear", "High"]
     shown = {key: place.value for key, place in by_id(spec).items() if place.class_number is not None}
     assert all(spec.classes[by_id(spec)[key].class_number].label == value for key, value in shown.items())
     order = sorted(shown)  # satisfaction rises by a point from each district to the next
-    assert [shown[key] for key in order] == ["Low"] * 2 + ["Watch"] * 4 + ["Not distinguishable"] * 22 + ["High"] * 2
+    assert [shown[key] for key in order] == ["Low"] * 2 + ["Watch"] * 4 + ["Not clear"] * 22 + ["High"] * 2
     assert by_id(spec)["kp-abbottabad"].details == (
         "20.0%",
         "95% interval 16.0–24.0",
         "1,234 respondents",
         "rank between 1st and 4th of 30",
     )
-    assert "the survey cannot tell it from districts in the middle" in spec.notes[0]
+    assert "not clearly among the worst-placed or the best-placed 15%" in spec.notes[0]
 
 
 def test_a_district_without_a_band_is_not_ranked_on_the_band_map(tables, known, kp):

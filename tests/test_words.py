@@ -285,26 +285,29 @@ MIDDLE = ("not_distinguishable",)
             ranked_as(*["low"] * 3, *["watch"] * 2, *MIDDLE * 26, "high"),
             "3 of 32 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb and Qc; 2 more "
             "are to watch: Qd and Qe. 1 district is very likely among the best-placed: d31. 26 districts are not "
-            "distinguishable from the middle.",
+            "clearly among the worst-placed or the best-placed.",
         ),
         (
             [*ranked_as("low", "watch", *MIDDLE), unranked("u0")],
             "1 of 3 districts in Khyber Pakhtunkhwa is very likely among the worst-placed: Qa; 1 more is to watch: Qb. "
-            "1 district is not distinguishable from the middle. 1 district is not ranked.",
+            "1 district is not clearly among the worst-placed or the best-placed. 1 district is not ranked.",
         ),
         (
             ranked_as("watch", *MIDDLE * 4),
             "1 of 5 districts in Khyber Pakhtunkhwa is to watch: Qa; the survey cannot tell for sure that any district "
-            "is among the worst-placed. 4 districts are not distinguishable from the middle.",
+            "is among the worst-placed. 4 districts are not clearly among the "
+            "worst-placed or the best-placed.",
         ),
         (
             ranked_as(*MIDDLE * 32),
-            "The survey cannot tell any of the 32 districts in Khyber Pakhtunkhwa from the middle.",
+            "The survey cannot tell which of the 32 districts in Khyber Pakhtunkhwa are among the worst-placed or the "
+            "best-placed.",
         ),
         (
             ranked_as(*MIDDLE * 4, "high"),
             "The survey cannot tell which of the 5 districts in Khyber Pakhtunkhwa are among the worst-placed. "
-            "1 district is very likely among the best-placed: Qe. 4 districts are not distinguishable from the middle.",
+            "1 district is very likely among the best-placed: Qe. 4 districts are not clearly among the "
+            "worst-placed or the best-placed.",
         ),
         (
             [*ranked_as(*MIDDLE), unranked("u0"), unranked("u1")],
@@ -314,7 +317,7 @@ MIDDLE = ("not_distinguishable",)
         (
             ranked_as(*["low"] * 9, *MIDDLE),
             "9 of 10 districts in Khyber Pakhtunkhwa are very likely among the worst-placed: Qa, Qb, Qc, Qd, Qe, Qf "
-            "and 3 more. 1 district is not distinguishable from the middle.",
+            "and 3 more. 1 district is not clearly among the worst-placed or the best-placed.",
         ),
     ],
 )
@@ -343,7 +346,7 @@ def test_a_ranking_headline_counts_and_names_the_bands(rows: list[maps.Row]):
             assert count == int(found[1]) == len(bands[band])
             assert found.groupdict().get("all") in (None, str(total))
             counted[band] = count
-    if found := re.search(r"(\d+) districts? (?:is|are) not distinguishable|cannot tell any of the (\d+)", said):
+    if found := re.search(r"(\d+) districts? (?:is|are) not clearly|which of the (\d+) districts [^.]* or the best", said):
         counted["not_distinguishable"] = int(found[1] or found[2])
     elif said.startswith("Only "):
         counted["not_distinguishable"] = 1
@@ -675,14 +678,14 @@ def test_district_headlines():
     assert words.district_headline(rows, LABELS, "Nowshera") == (
         "Nowshera is very likely among the worst-placed on 2 of 6 indicators: “Label a” and “Label b”; to "
         "watch on 1: “Label c”; very likely among the best-placed on 1: “Label d”. On 1 indicator it is not "
-        "distinguishable from the middle. On 1 indicator it is not ranked."
+        "clearly among the worst-placed or the best-placed. On 1 indicator it is not ranked."
     )
     assert words.district_headline(rows[4:5], LABELS, "Nowshera") == (
-        "The survey cannot tell Nowshera from the middle on the only indicator."
+        "Nowshera is not clearly among the worst-placed or the best-placed on the only indicator it is ranked on."
     )
     assert words.district_headline(rows[4:], LABELS, "Nowshera") == (
-        "The survey cannot tell Nowshera from the middle on any of 2 indicators. On 1 indicator it is not "
-        "distinguishable from the middle. On 1 indicator it is not ranked."
+        "Nowshera is not clearly among the worst-placed or the best-placed on the only indicator it is ranked on. "
+        "On 1 indicator it is not ranked."
     )
     assert words.district_headline(rows[5:], LABELS, "Tank") == "Tank is not ranked on the only indicator."
     assert words.district_headline([], LABELS, "Tank") == "Tank is in no ranking."
@@ -708,11 +711,11 @@ def test_a_district_headline_counts_and_names_its_bands(bands: list[str]):
             assert found[2] in (None, str(len(rows)))
             right = {f"“{LABELS[row['indicator']]}”" for row in rows if row["band"] == band}
             assert set(names) <= right
-    for band, pattern in (("not_distinguishable", "not distinguishable"), ("", "not ranked")):
+    for band, pattern in (("not_distinguishable", "not clearly"), ("", "not ranked")):
         if found := re.search(rf"On (\d+) indicators? it is {pattern}", said):
             counts[band] = int(found[1])
-    if found := re.search(r"(cannot tell Nowshera|is not ranked).* on (?:any of (\d+)|the only) indicators?\.", said):
-        counts.setdefault("" if "ranked" in found[1] else "not_distinguishable", int(found[2] or 1))
+    if found := re.search(r"Nowshera is not (clearly|ranked).*? on (?:any of (\d+) indicators|the only)", said):
+        counts.setdefault("" if found[1] == "ranked" else "not_distinguishable", int(found[2] or 1))
     assert counts == {band: bands.count(band) for band in set(bands)}
 
 
@@ -764,7 +767,7 @@ def alt_rows() -> dict[str, list[maps.Row]]:
         (
             "bands",
             "Map of bands of “Satisfied with government primary health care”: 3 districts ranked in Khyber "
-            "Pakhtunkhwa. Grey, no data: 1 district. Low (worst-placed): 1, Watch: 0, Not distinguishable: 1, High "
+            "Pakhtunkhwa. Grey, no data: 1 district. Low (worst-placed): 1, Watch: 0, Not clear: 1, High "
             "(best-placed): 1. Hatched, not published: 1 district. Low: Qa. High: Qc.",
         ),
         (
@@ -785,7 +788,7 @@ def test_alt_text_of_a_ranking_and_of_a_card():
     assert words.alt_text("ranking", topic(label="Label"), rows["ranking"], NAMES) == (
         "SIMULATED DATA. Dots with intervals, worst first, in bands of “Label”: 3 districts ranked in Khyber "
         "Pakhtunkhwa. From Qa 23.1% (95% interval 20.1–26.3; between 1st and 2nd of 3) to Qc 61.0% (95% interval "
-        "58.0–66.0; 3rd of 3); their rank sets do not overlap. Low (worst-placed): 1, Watch: 0, Not distinguishable: "
+        "58.0–66.0; 3rd of 3); their rank sets do not overlap. Low (worst-placed): 1, Watch: 0, Not clear: "
         "1, High (best-placed): 1. Not ranked: 1 district. Low: Qa. High: Qc."
     )
     assert words.alt_text("card", topic(), rows["card"], NAMES) == (

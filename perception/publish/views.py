@@ -13,6 +13,7 @@ import pandas as pd
 from perception.publish import maps
 from perception.publish.maps import INTERVAL, BaseMap, Kind, MapClass, MapSpec, Place, Row, Scale, is_published
 from perception.publish.words import (
+    BAND_NAMES,
     Topic,
     answered_words,
     change_verdict,
@@ -21,12 +22,13 @@ from perception.publish.words import (
     respondent_words,
 )
 
-BANDS = {
-    "low": ("Low", "among the worst-placed 15% (at most ten districts) with a probability of 80% or more"),
-    "watch": ("Watch", "among the worst-placed 15% with a probability of 50% to 80%"),
-    "not_distinguishable": ("Not distinguishable", "the survey cannot tell it from districts in the middle"),
-    "high": ("High", "among the best-placed 15% with a probability of 80% or more"),
+_BAND_MEANINGS = {
+    "low": "among the worst-placed 15% (at most ten districts) with a probability of 80% or more",
+    "watch": "among the worst-placed 15% with a probability of 50% to 80%",
+    "not_distinguishable": "not clearly among the worst-placed or the best-placed 15%",
+    "high": "among the best-placed 15% with a probability of 80% or more",
 }
+BANDS = {band: (BAND_NAMES[band], meaning) for band, meaning in _BAND_MEANINGS.items()}
 """Each band of a ranking as a reader meets it, and what it means."""
 VERDICTS = {
     "worse": ("Worse", "changed for the worse"),

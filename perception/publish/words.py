@@ -33,6 +33,9 @@ GROUPS = {
 NAMED = 6
 """Most districts or indicators that a headline names; alt texts name half as many."""
 LONGEST_ALT = 400
+BAND_NAMES = {"low": "Low", "watch": "Watch", "not_distinguishable": "Not clear", "high": "High"}
+"""Each band of a ranking as a reader meets it."""
+_EITHER = "among the worst-placed or the best-placed"
 _SMALL = "small differences between districts may be chance"
 _COUNTED = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BY_CHANCE = "The interval leaves out zero, but among so many comparisons such a difference may be chance."
@@ -131,7 +134,7 @@ def ranking_headline(rankings: Sequence[Row], names: Mapping[str, str], place: s
             "the survey cannot tell for sure that any district is among the worst-placed"
         )
     elif len(middle) == total:
-        said.append(f"The survey cannot tell any of the {all_of} in {where} from the middle")
+        said.append(f"The survey cannot tell which of the {all_of} in {where} are {_EITHER}")
     else:
         said.append(f"The survey cannot tell which of the {all_of} in {where} are among the worst-placed")
     if high and total > 1:
@@ -139,7 +142,7 @@ def ranking_headline(rankings: Sequence[Row], names: Mapping[str, str], place: s
             f"{_counted(len(high), 'district')} {_are(high)} very likely among the best-placed: {_listed(high)}"
         )
     if 0 < len(middle) < total:
-        said.append(f"{_counted(len(middle), 'district')} {_are(middle)} not distinguishable from the middle")
+        said.append(f"{_counted(len(middle), 'district')} {_are(middle)} not clearly {_EITHER}")
     if unranked := len(rankings) - total:
         said.append(f"{_counted(unranked, 'district')} {'is' if unranked == 1 else 'are'} not ranked")
     return _sentences(said)
@@ -311,12 +314,14 @@ def district_headline(rankings: Sequence[Row], labels: Mapping[str, str], name: 
         said.append(f"{who} is {words} on {len(found)} of {all_of}: {_listed(found)}")
         said[0] += "".join(f"; {words} on {len(found)}: {_listed(found)}" for words, found in others)
     elif ranked:
-        every = f"any of {all_of}" if total > 1 else "the only indicator"
-        said.append(f"The survey cannot tell {who} from the middle on {every}")
+        every = (
+            f"any of {_counted(len(ranked), 'indicator')}" if len(ranked) > 1 else "the only indicator it is ranked on"
+        )
+        said.append(f"{who} is not clearly {_EITHER} on {every}")
     else:
         said.append(f"{who} is not ranked on {f'any of {all_of}' if total > 1 else 'the only indicator'}")
-    if (middle := len(by_band["not_distinguishable"])) and (told or middle < total):
-        said.append(f"On {_counted(middle, 'indicator')} it is not distinguishable from the middle")
+    if told and (middle := len(by_band["not_distinguishable"])):
+        said.append(f"On {_counted(middle, 'indicator')} it is not clearly {_EITHER}")
     if (unranked := total - len(ranked)) and ranked:
         said.append(f"On {_counted(unranked, 'indicator')} it is not ranked")
     return _sentences(said)
@@ -595,7 +600,7 @@ def _place(topic: Topic) -> str:
 
 
 def _band(band: str) -> str:
-    return _capital(band.replace("_", " "))
+    return BAND_NAMES[band]
 
 
 def _capital(text: str) -> str:
