@@ -89,7 +89,7 @@ def test_site_has_every_page_image_and_data_file_and_no_other(folder, tables):
             wanted |= {f"{wave}/{district}-card{end}" for end in (*IMAGES, *EMBED)}
             wanted |= {f"{wave}/{district}{end}" for end in DATA}
     wanted |= {f"kp-2021/{name}.html" for name in ("drivers", "drivers-care", "drivers-care-districts")}
-    for figure in ("effects", "importance", "priorities", "in-kp-bannu", "in-kp-swat"):
+    for figure in ("effects", "importance", "priorities", "in-kp-bannu", "in-kp-charsadda"):
         wanted |= {f"kp-2021/drivers-care-{figure}{end}" for end in IMAGES}
     pages = {name for name in wanted if name.endswith(".html") and not name.endswith("-embed.html")}
     assert made == wanted | {f"ur/{name}" for name in pages}
