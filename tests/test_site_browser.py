@@ -384,7 +384,7 @@ def test_figures_of_drivers_are_images_without_javascript(visit, folder):
     image.scroll_into_view_if_needed()
     assert image.is_visible()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 840
-    assert "In Swat the share" in image.get_attribute("alt")
+    assert "In Charsadda the share" in image.get_attribute("alt")
     assert not seen.page.locator(".plot").first.is_visible()
     assert seen.page.locator("#kp-charsadda tbody tr").count() == 5
 
