@@ -346,7 +346,8 @@ def test_a_ranking_headline_counts_and_names_the_bands(rows: list[maps.Row]):
             assert count == int(found[1]) == len(bands[band])
             assert found.groupdict().get("all") in (None, str(total))
             counted[band] = count
-    if found := re.search(r"(\d+) districts? (?:is|are) not clearly|which of the (\d+) districts [^.]* or the best", said):
+    every = r"which of the (\d+) districts [^.]* or the best"
+    if found := re.search(rf"(\d+) districts? (?:is|are) not clearly|{every}", said):
         counted["not_distinguishable"] = int(found[1] or found[2])
     elif said.startswith("Only "):
         counted["not_distinguishable"] = 1
