@@ -123,10 +123,6 @@ class Project:
         """The waves whose folder holds a wave.yml."""
         return sorted(path.parent.name for path in self.waves.glob(f"*/{WAVE_FILE}"))
 
-    def complete_wave_ids(self) -> list[str]:
-        """The waves that have a complete run: those that publication is made from."""
-        return sorted(path.parent.name for path in (self.internal / "complete").glob("[!.]*/waves.parquet"))
-
     def made_wave_ids(self) -> list[str]:
         """The waves of which any table has been made."""
         made = {path.parent.name for path in (self.internal / "tables").glob("*/*.parquet")}

@@ -269,12 +269,6 @@ def driver_tables() -> dict[str, list[dict[str, object]]]:
     }
 
 
-def _frame(table: str, rows: list[dict[str, object]]) -> pd.DataFrame:
-    from perception.schemas import TABLES
-
-    return conform(pd.DataFrame(rows).reindex(columns=TABLES[table].names), table)
-
-
 def frame(table: str, rows: list[dict[str, object]]) -> pd.DataFrame:
     """Rows as the published table that they are of."""
     return conform(pd.DataFrame(rows).reindex(columns=TABLES[table].names), table)
