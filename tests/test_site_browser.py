@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import maps, views
-from pipelines import cli
 from tests.browsing import EMBEDS, PAGES, browser, pytestmark, visit
 from tests.conftest import ROOT
 from tests.site_tables import (
@@ -26,7 +24,6 @@ from tests.site_tables import (
     changes_of,
     districts,
     ground_of,
-    no_pngs,
     published_tables,
     reference,
     subject_of,
@@ -183,17 +180,25 @@ def test_hover_tells_value_interval_respondents_and_ranks(visit, folder):
     assert seen.page.locator(".view:not([hidden]) .modebar-btn").count() == 3  # in, out, back: no sharing, no picture
 
 
+RUN_WITHOUT_PNGS = """
+import pytest
+from pipelines import cli
+from tests.site_tables import no_pngs
+no_pngs(pytest.MonkeyPatch())
+cli.app(["run"])
+"""
+"""A process of its own: Dagster and the browser's driver each want the event loop of theirs."""
+
+
 def test_the_map_of_a_real_survey_is_drawn_without_network(visit, shared_waves, tmp_path, monkeypatch):
     project = Project(tmp_path)
     shutil.copytree(ROOT / "data/raw/reference", project.reference)
     shutil.copytree(ROOT / "data/raw/instruments", project.instruments)
-    no_pngs(monkeypatch)
     monkeypatch.setenv(PROJECT_VARIABLE, str(tmp_path))
     recipe, files = ROOT / "recipes/mics-punjab-2018", shared_waves / "mics-punjab-2018"
     perception = Path(sys.executable).with_name("perception")
     subprocess.run([perception, "add-wave", recipe, "--files", files], check=True)
-    ran = CliRunner().invoke(cli.app, ["run"])
-    assert ran.exit_code == 0, ran.output
+    subprocess.run([sys.executable, "-c", RUN_WITHOUT_PNGS], cwd=ROOT, check=True)
     seen = visit(project.site / "mics-punjab-2018" / "safe_walk.html")
     drawn(seen)
     shapes = seen.page.eval_on_selector_all(DRAWN, "paths => paths.map(path => path.getBBox().width)")
@@ -274,7 +279,7 @@ def test_a_table_is_sorted_by_each_column_and_goes_back_to_its_groups(visit, fol
                 cells = rows.evaluate_all(f"rows => rows.map({value})")
                 assert cells[-1] == ""  # what has no number stays last in both directions
                 values = [float(cell) for cell in cells if cell]
-                assert len(values) in (30, 29)
+                assert len(values) == (28 if "Change" in head.inner_text() else 30)
             assert values == sorted(values, reverse=direction == "descending"), number
         button.press("Enter")
         assert table.locator("tbody tr").all_inner_texts() == grouped
