@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from perception.publish import embeds, maps, profiles, rankings, site_embeds, views
-from perception.publish.downloads import write_downloads
 from perception.publish.embeds import Embed
 from perception.publish.maps import Row
 from perception.publish.profiles import Profile
-from perception.publish.site_work import WaveWork, Work, code_version, draw, listed, only, rows_by, write_embeds
+from perception.publish.site_work import WaveWork, Work, code_version, draw, listed, rows_by, write_embeds
 
 if TYPE_CHECKING:
     from perception.geography import Geometry
@@ -25,7 +24,7 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
 
     `waves` are in the order in which they are shown; simulated and other waves of an instrument stand apart.
     """
-    gaps = rows_by(_level(work, "published_gaps"), "wave", "unit_id")
+    gaps = rows_by(work.tables["published_gaps"], "wave", "unit_id")
     found: dict[str, list[Profile]] = {}
     seen: set[tuple[str, tuple[str, bool]]] = set()
     cards: dict[str, Embed] = {}
@@ -52,7 +51,7 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
             write_embeds(work, [embed])
             cards[made.card] = embed
             data = site_embeds.district_data(subjects, made, one.changes, embed.page, code_version())
-            write_downloads(data, work.root / embed.data)
+            work.made.downloads.append((data, work.root / embed.data))
     by_name = {one.name: one for one in waves}
     beside = {vintage: _neighbours(geometry) for vintage, geometry in work.geometries.items()}
     for key, made_of in sorted(found.items()):
@@ -107,10 +106,6 @@ def _after_the_name(made: Profile) -> str:
     """A district's message as it goes on after a link with its name."""
     follows = made.message.removeprefix(f"{made.name} ")
     return f" {follows}" if follows != made.message else f": {made.message}"
-
-
-def _level(work: Work, table: str) -> pd.DataFrame:
-    return only(work.tables[table], level="district")
 
 
 def _neighbours(geometry: Geometry) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import pandas as pd
 
 from perception.errors import InputError, Problem
 from perception.publish import driver_pages, embeds, images, maps, plotly_map, views
-from perception.publish.downloads import clean_text
+from perception.publish.downloads import clean_text, write_downloads
 from perception.publish.language import LANGUAGES
 from perception.publish.page_templates import style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
@@ -73,10 +74,7 @@ def write_site(
     waves and indicators whose id is the name of another folder or page of the site.
     """
     _check(tables, geometries, units)
-    tables = {name: _shown_texts(frame) for name, frame in tables.items()}
-    of_everybody = only(tables["published_estimates"], domain="all")
-    tables["published_estimates"] = maps.shown_estimates(of_everybody)
-    tables["direct_estimates"] = only(of_everybody, method="direct")
+    tables = {name: _shown_texts(frame) for name, frame in _shown_rows(tables).items()}
     units = {vintage: _shown_texts(frame) for vintage, frame in units.items()}
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
@@ -97,6 +95,18 @@ def write_site(
         raise
     shutil.rmtree(old, ignore_errors=True)
     return {name: folder / page for name, page in made.pages.items()}
+
+
+def _shown_rows(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables with the rows that pages show, which are few of all; and `direct_estimates`."""
+    of_everybody = only(tables["published_estimates"], domain="all")
+    return {
+        **tables,
+        "published_estimates": maps.shown_estimates(of_everybody),
+        "direct_estimates": only(of_everybody, method="direct"),
+        "published_gaps": only(tables["published_gaps"], level="district"),
+        "published_trends": only(tables["published_trends"], level="district", domain="all"),
+    }
 
 
 def _shown_texts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -165,16 +175,17 @@ def _build(work: Work, before: Path) -> Made:
         write_district_pages(work, waves)
         write_service_pages(work, waves)
         _overview_pages(work, waves)
-        drawn = images.write_images(work.made.images, work.root, before, processes)
+        files: list[Future[None]] = []
+        for of_some in (work.made, *(future.result() for future in written)):
+            files += images.write_images(of_some.images, work.root, before, processes)
+            files += [processes.submit(write_downloads, *each) for each in of_some.downloads]
         for future in written:
-            of_wave = future.result()
-            drawn += images.write_images(of_wave.images, work.root, before, processes)
-            made.add(of_wave)
+            made.add(future.result())
         made.add(work.made)
         embeds.write_index(made.embeds, work.waves, work.root)
         _write_assets(work, made)
-        for image in drawn:
-            image.result()
+        for file in files:
+            file.result()
     return made
 
 

@@ -20,6 +20,7 @@ from perception.publish import (
     static_map,
     words,
 )
+from perception.publish.downloads import Download
 from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
 from perception.publish.embeds import Embed
@@ -71,10 +72,11 @@ class WaveWork:
 
 @dataclass
 class Made:
-    """What was made: pages by name, images yet to be drawn, embeds, what the search box finds."""
+    """What was made: pages by name, images and downloads yet to be written, embeds, what the search box finds."""
 
     pages: dict[str, Path] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
+    downloads: list[tuple[Download, Path]] = field(default_factory=list)
     embeds: list[Embed] = field(default_factory=list)
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """(label, what it is, page)."""
@@ -83,6 +85,7 @@ class Made:
         """Add what else was made."""
         self.pages |= other.pages
         self.images += other.images
+        self.downloads += other.downloads
         self.embeds += other.embeds
         self.found += other.found
 

@@ -21,7 +21,6 @@ from perception.publish import (
     views,
     words,
 )
-from perception.publish.downloads import write_downloads
 from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
 from perception.publish.embeds import Embed
@@ -67,7 +66,7 @@ def _wave_work(work: Work, wave: Row) -> WaveWork:
         peers = _peers(work, wave, indicator)
         own = [row for row in work.ranks.get((indicator["indicator"],), []) if row["wave"] == name]
         subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, districts)
-    trends = only(work.tables["published_trends"], wave=name, level="district", domain="all")
+    trends = only(work.tables["published_trends"], wave=name)
     surveyed = {key for of in subjects.values() for level, key in of.estimates if level == "district"}
     provinces = sorted(places.loc[places["district_id"].isin(surveyed), "province_id"].unique())
     predecessor = maps.text(wave["predecessor"])
@@ -308,7 +307,7 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
         inputs = {"table": table or "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
         draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
     data = site_embeds.indicator_data(of, one.changes, work.unit_names, f"{name}.html", code_version())
-    write_downloads(data, work.root / name)
+    work.made.downloads.append((data, work.root / name))
     return made
 
 

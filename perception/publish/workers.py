@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from perception.publish.site_work import Made, Work
@@ -28,11 +31,14 @@ def workers(work: Work) -> Iterator[Executor]:
         yield ThisProcess()
         return
     context = multiprocessing.get_context("spawn")  # threads of Arrow and BLAS do not survive a fork
-    pool = ProcessPoolExecutor(cores, context, _take_up, (work,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(folder) / "work.pickle"  # as an argument it would have to wait until a process has started
+        sources.write_bytes(pickle.dumps(work))
+        pool = ProcessPoolExecutor(cores, context, _take_up_from, (sources,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class ThisProcess(Executor):
@@ -47,6 +53,10 @@ class ThisProcess(Executor):
 def _take_up(work: Work) -> None:
     global _work
     _work = work
+
+
+def _take_up_from(sources: Path) -> None:
+    _take_up(pickle.loads(sources.read_bytes()))
 
 
 def write_wave(wave: str) -> Made:
