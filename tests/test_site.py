@@ -152,8 +152,7 @@ def test_a_suppressed_number_is_nowhere_even_if_the_table_leaks_it(tables, tmp_p
     with pytest.raises(ValueError, match="suppressed rows have numbers in estimate"):  # data files refuse to be made
         built_site(tmp_path / "site", leaking)
     assert not (tmp_path / "site").exists()
-    for module in ("wave_pages", "place_pages"):
-        monkeypatch.setattr(f"perception.publish.{module}.write_downloads", lambda *_: None)
+    monkeypatch.setattr(site, "write_downloads", lambda *_: None)
     monkeypatch.setattr(Download, "__post_init__", lambda self: None)
     built_site(tmp_path / "site", leaking)
     for name, text in texts(tmp_path / "site").items():
