@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,7 +177,7 @@ def _build(work: Work, before: Path) -> Made:
         write_service_pages(work, waves)
         _overview_pages(work, waves)
         files: list[Future[None]] = []
-        for of_some in (work.made, *(future.result() for future in written)):
+        for of_some in chain([work.made], (future.result() for future in written)):
             files += images.write_images(of_some.images, work.root, before, processes)
             files += [processes.submit(write_downloads, *each) for each in of_some.downloads]
         for future in written:
