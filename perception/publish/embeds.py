@@ -58,9 +58,8 @@ class Embed:
     `path` is the base of its files on the site (`kp-2024/satisfied-map`: images, `-embed.html`, `-oembed.json`),
     `data` that of its data files, `page` the page that shows it; all relative to the site's root. `headline` is its
     message, `caption` what it shows of whom, `notes` what else there is to say of it. `width` and `height` are the
-    static image's, in pixels. `body` is HTML
-    that has been escaped. `wave`, `indicator` and `district` are ids, empty where it is not about one. Texts lose
-    control characters and overrides of their direction.
+    static image's, in pixels. `body` is HTML that has been escaped. `wave`, `indicator` and `district` are ids, empty
+    where it is not about one. Texts lose control characters and overrides of their direction.
 
     ValueError when a path leads out of the site.
     """

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 
@@ -69,7 +70,7 @@ NO_CHANGE = ShownChange()
 
 @dataclass(frozen=True)
 class RankRow:
-    """A district in a ranking: its rank set, value and band in words; `why` when there is no number or it needs care.
+    """A district in a table: its rank set, value and band in words; `why` when there is no number or it needs care.
 
     `order` and `estimate` are what a table is sorted by. `province` is empty where the whole table is of one province,
     `by_weights` (its ranks under other weights) where the indicator is no index, `diagnosis` (where it is told what
@@ -169,24 +170,35 @@ def _rank_row(
     of: Subject, row: Row, province: str, ends: tuple[float, float], changes: Mapping[tuple[str, str], Row]
 ) -> RankRow:
     who = (row["district_id"], row["name"], province)
-    why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
     if row["quality"] == "suppress" or pd.isna(row["rank"]):
-        return RankRow(*who, why=f"Not {'published' if row['quality'] == 'suppress' else 'ranked'}: {why}")
+        return RankRow(*who, why=f"Not {'published' if row['quality'] == 'suppress' else 'ranked'}: {_why(row)}")
     return RankRow(
         *who,
         rank=rank_words(int(row["rank_low"]), int(row["rank_high"]), int(row["districts"])),
         order=float(row["rank_expected"]),
-        value=of.scale.value(row["estimate"]),
-        estimate=float(row["estimate"]),
-        interval=of.scale.interval(row["low"], row["high"]),
-        n=f"{int(row['n']):,}",
+        **_in_words(of, row),
         band=maps.text(row["band"]),
         whisker=whisker(row, *ends),
-        why=f"{CAUTION}{why}" if why else "",
         diagnosis=row["diagnosis"] if row["band"] in ("low", "watch") else "",
         by_weights="" if pd.isna(row["weights_low"]) else rank_range(int(row["weights_low"]), int(row["weights_high"])),
         change=shown_change(of, changes.get((row["wave"], row["district_id"]))),
     )
+
+
+def _why(row: Row) -> str:
+    """Why a published row is withheld or needs care; empty where it does not."""
+    return "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
+
+
+def _in_words(of: Subject, row: Row) -> dict[str, Any]:
+    """What a `RankRow` says of an estimate that is published."""
+    return {
+        "value": of.scale.value(row["estimate"]),
+        "estimate": float(row["estimate"]),
+        "interval": of.scale.interval(row["low"], row["high"]),
+        "n": f"{int(row['n']):,}",
+        "why": f"{CAUTION}{_why(row)}" if _why(row) else "",
+    }
 
 
 def shown_change(of: Subject, change: Row | None) -> ShownChange:
@@ -195,52 +207,25 @@ def shown_change(of: Subject, change: Row | None) -> ShownChange:
         return ShownChange(why="Not comparable: the survey before has no such result for this district")
     if "not_comparable" in (change["verdict"], change["reason"]):
         return ShownChange(why=f"Not comparable: {maps.text(change['note']) or 'the two surveys differ'}")
-    why = "" if change["quality"] == "publish" else maps.reason_words(maps.text(change["reason"]))
     if not maps.is_published(change):
-        return ShownChange(why=f"Not published: {why}")
+        return ShownChange(why=f"Not published: {_why(change)}")
     return ShownChange(
         number=signed(of.scale, change["change"]),
         value=float(change["change"]),
         interval=f"{signed(of.scale, change['low'])} to {signed(of.scale, change['high'])}",
         verdict=VERDICTS[change_verdict(change, of.scale, of.higher_is_better)][0],
-        why=f"{CAUTION}{why}" if why else "",
+        why=f"{CAUTION}{_why(change)}" if _why(change) else "",
     )
 
 
-@dataclass(frozen=True)
-class EstimateRow:
-    """A district in a table that ranks nothing: its estimate in words, or why there is none or it needs care.
+def estimate_rows(of: Subject, changes: Mapping[str, Row]) -> list[RankRow]:
+    """The districts surveyed by name, without ranks; `changes` has by district its row of published_trends."""
 
-    `estimate` is what a table is sorted by.
-    """
-
-    district_id: str
-    name: str
-    why: str
-    value: str = ""
-    estimate: float = math.nan
-    interval: str = ""
-    n: str = ""
-    change: ShownChange = NO_CHANGE
-
-
-def estimate_rows(of: Subject, changes: Mapping[str, Row]) -> list[EstimateRow]:
-    """The districts surveyed by name; `changes` has by district its row of published_trends."""
-
-    def shown(unit: Row, row: Row) -> EstimateRow:
-        why = "" if row["quality"] == "publish" else maps.reason_words(maps.text(row["reason"]))
+    def shown(unit: Row, row: Row) -> RankRow:
+        who = (unit["district_id"], unit["name"], "")
         if not maps.is_published(row):
-            return EstimateRow(unit["district_id"], unit["name"], f"Not published: {why}")
-        return EstimateRow(
-            unit["district_id"],
-            unit["name"],
-            why=f"{CAUTION}{why}" if why else "",
-            value=of.scale.value(row["estimate"]),
-            estimate=float(row["estimate"]),
-            interval=of.scale.interval(row["low"], row["high"]),
-            n=f"{int(row['n']):,}",
-            change=shown_change(of, changes.get(unit["district_id"])),
-        )
+            return RankRow(*who, why=f"Not published: {_why(row)}")
+        return RankRow(*who, **_in_words(of, row), change=shown_change(of, changes.get(unit["district_id"])))
 
     by_name = sorted(of.districts, key=lambda unit: str(unit["name"]))
     surveyed = ((unit, of.district(unit["district_id"])) for unit in by_name)
