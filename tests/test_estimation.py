@@ -941,6 +941,8 @@ ALLOWED["publish"] |= {"project", "publication_record"}
 ALLOWED["wave_folders"] = {*ALLOWED["drivers"], "project", "wave_folders"}
 ALLOWED["wave_tables"] = {*ALLOWED["drivers"], "project", "wave_tables"}
 ALLOWED["wave_folders"] |= {"wave_tables"}
+ALLOWED["reader"] = {"errors", "schemas", "geography", "estimation", "publish", "project", "reader"}
+ALLOWED["__init__"] = {"reader"}
 ALLOWED["simulate"] = {"errors", "schemas", "geography", "intake", "simulate"}
 
 
