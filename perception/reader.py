@@ -37,7 +37,6 @@ from perception.schemas import (
 )
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     from plotly.graph_objects import Figure
 
 INTERNAL_NOTE = "internal tables: what they hold must not be published"
@@ -50,11 +49,9 @@ _ORDER = {key: place for place, key in enumerate((*SDG_SEXES, *SDG_LOCATIONS, *S
 _NUMBERS = ["estimate", "low", "high", "n"]
 _NEAR = 60.0  # similarity in percent below which a suggested name would only mislead
 _FEW = 12  # names that are listed when none is near
-_WIDTH, _MAP_HEIGHT = 820, 520  # of a map in pixels
+_INNER, _MAP, _MARGIN = 800, 580, 16  # in pixels; the map's longer side, beside which the legend stands
 _LETTERS = 125  # of a note in a line
 _SMALL_LINE = 15
-_DECIMALS = 4  # of a degree: 11 m
-_HATCH_STEP = 0.09  # of a degree between the lines over suppressed districts
 
 
 def open_reader(project: Path | str | None, internal: bool) -> Reader:
@@ -243,9 +240,9 @@ class Reader:
         """The site's map of an indicator in a wave as a Plotly figure: `map`, `bands`, `change` or `uncertainty`.
 
         Classes, colours, notes and what is said of a district are those of the site's page; source, boundaries and the
-        mark of simulated data stand in the figure. Without a `wave` it is the latest one that has the indicator; where
-        several waves of the latest round have it, one has to be named. InputError as for `ranking`, and where the kind
-        of map has nothing to show. Plotly fetches its outline of the world when the figure is shown.
+        mark of simulated data stand in the figure, which needs no network. Without a `wave` it is the latest one that
+        has the indicator; where several waves of the latest round have it, one has to be named. InputError as for
+        `ranking`, and where the kind of map has nothing to show.
         """
         if problems := _unknown("kind", [kind], KINDS):
             raise InputError(problems)
@@ -255,10 +252,9 @@ class Reader:
                 ids = ", ".join(one["wave"] for one in waves)
                 raise InputError([Problem("wave", "a map is of one wave", f"Name one of the latest round: {ids}.")])
             of, surveyed = _subject(connection, waves[0], indicator, self._units_of(waves))
-            key = {"wave": of.wave["wave"], "level": "district", "domain": "all"}
-            trends = _rows(connection, "published_trends", key) if kind == "change" and of.wave["predecessor"] else None
+            key = {"wave": waves[0]["wave"], "indicator": indicator, "level": "district", "domain": "all"}
+            changes = {row["unit_id"]: row for row in records(_rows(connection, "published_trends", key))}
             titles = {row["wave"]: row["title"] for row in records(_rows(connection, "published_waves"))}
-        changes = {} if trends is None else {row["unit_id"]: row for row in records(trends)}
         spec, base = self._specification(of, kind, surveyed, changes, titles)
         return _figure(spec, base)
 
@@ -587,103 +583,96 @@ def _reasons(rows: pd.DataFrame) -> pd.Series:
 
 
 def _figure(spec: MapSpec, base: BaseMap) -> Figure:
-    """The page's figure with its shapes, and with what the page says around it: title, legend, notes, source."""
+    """The map with what the page says around it: title, legend, notes, source.
+
+    Districts are areas of a plane, projected as in the site's images: Plotly's own maps fetch an outline of the world
+    from a server, and stay blank without.
+    """
     from plotly.graph_objects import Figure
 
-    from perception.publish import plotly_map
+    from perception.publish import plotly_map, static_map
 
-    content = plotly_map.figure(spec, base)
-    outlines = {"division": base.divisions, "province": base.borders}
-    for trace in content["data"]:
-        trace["showlegend"] = False
-        if trace["type"] == "choropleth":
-            trace["geojson"] = _geojson(base, trace["locations"])
-        elif trace["mode"] == "lines":
-            trace |= _lines(_rings(outlines[trace.pop("meta")["level"]]))
-    traces = [*content["data"], *_legend(spec)]
-    if hidden := spec.having("suppressed"):
-        line = {"color": maps.HATCH_LINE, "width": 1}
-        hatch = {"type": "scattergeo", "mode": "lines", "line": line, "hoverinfo": "skip", "showlegend": False}
-        traces.insert(1, hatch | _lines(_hatching(base, [place.district_id for place in hidden])))
-    return Figure({"data": traces, "layout": content["layout"] | _words_around(spec)})
-
-
-def _geojson(base: BaseMap, districts: Collection[str]) -> dict[str, Any]:
-    import shapely
-
-    shapes = base.shapes[base.shapes["district_id"].isin(districts)]
-    features = [
-        {"type": "Feature", "id": key, "geometry": shapely.geometry.mapping(shape)}
-        for key, shape in zip(shapes["district_id"], _rounded(shapes.geometry.to_numpy()), strict=True)
+    page = plotly_map.figure(spec, base)
+    told = {
+        key: text
+        for trace in page["data"]
+        if trace["type"] == "choropleth"
+        for key, text in zip(trace["locations"], trace["text"], strict=True)
+    }
+    canvas = static_map.canvas(base, {place.district_id: place.name for place in spec.places})
+    districts = [
+        {
+            **_area(canvas.rings[place.district_id], spec.colour(place)),
+            "name": html.escape(place.name, quote=False),
+            "meta": place.district_id,
+            "text": told[place.district_id],
+            "hoveron": "fills",
+            "hoverinfo": "text",
+            "showlegend": False,
+        }
+        for place in spec.places
+        if place.drawn
     ]
-    return {"type": "FeatureCollection", "features": features}
+    borders = [
+        {**_outline(rings, {"color": maps.INK, "width": width}), "hoverinfo": "skip", "showlegend": False}
+        for (rings, _), width in ((canvas.divisions, 0.7), (canvas.borders, 1.4))
+    ]
+    stars = [
+        {"x": x, "y": y, "text": "<b>*</b>", "showarrow": False}
+        | {"font": {"size": 18, "color": static_map.mark_colour(spec.colour(place))}}
+        for place in spec.having("caution")
+        for x, y, _ in [canvas.labels[place.district_id]]
+    ]
+    scale = _MAP / max(canvas.width, canvas.height)
+    layout = _words_around(spec, canvas.height * scale)
+    layout["annotations"] += stars
+    layout["hoverlabel"] = page["layout"]["hoverlabel"]
+    layout["xaxis"] = {"visible": False, "range": [0, canvas.width], "domain": [0, canvas.width * scale / _INNER]}
+    layout["yaxis"] = {"visible": False, "range": [canvas.height, 0], "scaleanchor": "x"}
+    return Figure({"data": [*districts, *borders, *_legend(spec)], "layout": layout})
 
 
-def _rings(shapes: gpd.GeoDataFrame) -> Any:
-    import shapely
-
-    return shapely.get_rings(shapely.get_parts(shapes.geometry.to_numpy()))
-
-
-def _hatching(base: BaseMap, districts: Collection[str]) -> Any:
-    """Slanting lines over districts, for Plotly cannot hatch an area of a map."""
-    import numpy as np
-    import shapely
-
-    west, south, east, north = base.shapes.total_bounds
-    starts = np.arange(west - (north - south), east, _HATCH_STEP)
-    lines = shapely.linestrings([[(x, south), (x + north - south, north)] for x in starts])
-    area = shapely.union_all(base.shapes.loc[base.shapes["district_id"].isin(districts)].geometry.to_numpy())
-    parts = shapely.get_parts(shapely.intersection(lines, area))
-    return parts[shapely.get_type_id(parts) == shapely.GeometryType.LINESTRING]
+def _outline(rings: Iterable[Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """Rings as Plotly takes them, with a gap between one and the next."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for ring in rings:
+        x += [*ring[:, 0].tolist(), None]
+        y += [*ring[:, 1].tolist(), None]
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line}
 
 
-def _lines(pieces: Iterable[Any]) -> dict[str, list[float | None]]:
-    """Lines as Plotly takes them, with a gap between one and the next."""
-    import shapely
-
-    ends: dict[str, list[float | None]] = {"lon": [], "lat": []}
-    for piece in pieces:
-        points = shapely.get_coordinates(_rounded(piece))
-        ends["lon"] += [*points[:, 0].tolist(), None]
-        ends["lat"] += [*points[:, 1].tolist(), None]
-    return ends
-
-
-def _rounded(shapes: Any) -> Any:
-    import numpy as np
-    import shapely
-
-    return shapely.transform(shapes, lambda points: np.round(points, _DECIMALS))
+def _area(rings: Iterable[Any], colour: str) -> dict[str, Any]:
+    area = {**_outline(rings, {"color": maps.BORDER, "width": 0.6}), "fill": "toself"}
+    if colour != maps.HATCHED:
+        return area | {"fillcolor": colour}
+    hatch = {"shape": "/", "size": 6, "solidity": 0.25, "fgcolor": maps.HATCH_LINE, "bgcolor": maps.HATCH_GROUND}
+    return area | {"fillcolor": maps.HATCH_GROUND, "fillpattern": hatch}
 
 
 def _legend(spec: MapSpec) -> list[dict[str, Any]]:
     """A mark for each class and each kind of district without a number, named as in the page's legend."""
     labels = [one.label for one in spec.classes]
     if spec.cuts:
-        labels[0], labels[-1] = (
-            f"{label} ({end})" for label, end in zip((labels[0], labels[-1]), spec.ends, strict=True)
-        )
-    marks = [("square", one.colour, label) for one, label in zip(spec.classes, labels, strict=True)]
-    marks += [("hash-open", maps.HATCH_LINE, "Not published (see note)")] if spec.having("suppressed") else []
-    marks += [("square", maps.NO_DATA, "No data (see note)")] if spec.having("no_data") else []
-    marks += [("asterisk-open", maps.INK, "Use with caution")] if spec.having("caution") else []
-    return [
-        {
-            "type": "scattergeo",
-            "lon": [None],
-            "lat": [None],
-            "mode": "markers",
-            "marker": {"symbol": symbol, "size": 14, "color": colour, "line": {"color": maps.BORDER, "width": 1}},
-            "name": html.escape(label, quote=False),
-            "hoverinfo": "skip",
-        }
-        for symbol, colour, label in marks
+        labels[0] += f" ({spec.ends[0]})"
+        labels[-1] += f" ({spec.ends[1]})"
+    marks = [(one.colour, label) for one, label in zip(spec.classes, labels, strict=True)]
+    marks += [(maps.HATCHED, "Not published (see note)")] if spec.having("suppressed") else []
+    marks += [(maps.NO_DATA, "No data (see note)")] if spec.having("no_data") else []
+    traces = [
+        {**_area([], colour), "x": [None], "y": [None], "name": html.escape(label, quote=False), "showlegend": True}
+        for colour, label in marks
     ]
+    if spec.having("caution"):
+        star = {"symbol": "asterisk-open", "color": maps.INK, "size": 9}
+        traces.append(
+            {"type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": star, "name": "Use with caution"}
+        )
+    return traces
 
 
-def _words_around(spec: MapSpec) -> dict[str, Any]:
-    """What stands around the map, as Plotly's layout: the title above, the legend beside, notes and source below."""
+def _words_around(spec: MapSpec, height: float) -> dict[str, Any]:
+    """Plotly's layout of a map so high: the title above, the legend beside, notes and source below."""
     from perception.publish.plotly_map import FONTS
 
     notes = [spec.asked, *spec.notes, spec.source, spec.boundary]
@@ -693,24 +682,28 @@ def _words_around(spec: MapSpec) -> dict[str, Any]:
     above += [f"<b>{maps.SIMULATED}</b>"] if spec.simulated else []
     above += _escaped(spec.summary, 110)
     top, bottom = 20 * len(above) + 20, _SMALL_LINE * len(below) + 20
-    corner = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "align": "left", "showarrow": False}
+    left = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "align": "left", "showarrow": False}
     small, usual = {"family": FONTS, "color": maps.GREY, "size": 11}, {"family": FONTS, "color": maps.INK, "size": 14}
     texts = [
-        corner | {"text": "<br>".join(above), "font": usual, "y": 1, "yanchor": "bottom", "yshift": 8},
-        corner | {"text": "<br>".join(below), "font": small, "y": 0, "yanchor": "top", "yshift": -8},
+        left | {"text": "<br>".join(above), "font": usual, "y": 1, "yanchor": "bottom", "yshift": 8},
+        left | {"text": "<br>".join(below), "font": small, "y": 0, "yanchor": "top", "yshift": -8},
     ]
     if spec.simulated:
-        middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "textangle": -20, "showarrow": False}
+        middle = {"xref": "x domain", "yref": "y domain", "x": 0.5, "y": 0.5, "textangle": -20, "showarrow": False}
         font = {"family": FONTS, "color": maps.INK, "size": 34}
         texts.append(middle | {"text": f"<b>{maps.SIMULATED}</b>", "font": font, "opacity": 0.11})
     facts = maps.file_facts(spec.title, " ".join(notes), spec.source, spec.simulated)
     return {
-        "width": _WIDTH,
-        "height": top + _MAP_HEIGHT + bottom,
-        "margin": {"l": 16, "r": 16, "t": top, "b": bottom},
+        "width": _INNER + 2 * _MARGIN,
+        "height": round(top + height + bottom),
+        "margin": {"l": _MARGIN, "r": _MARGIN, "t": top, "b": bottom},
         "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
         "showlegend": True,
         "legend": {
+            "x": 1,
+            "xanchor": "right",
+            "y": 1,
             "title": {"text": "<br>".join(_escaped(spec.measure, 28))},
             "font": {"family": FONTS, "color": maps.INK, "size": 12},
             "itemclick": False,
