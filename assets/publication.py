@@ -1,8 +1,9 @@
 """Assets across waves: what may be published, the rankings, the warehouses and the site."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +19,8 @@ from perception.estimation import publication, ranking, small_area
 from perception.estimation import trends as changes
 from perception.fingerprint import digest, frame_digest
 from perception.geography import load_gazetteer, vintage_units
-from perception.kept import Frames, kept
+from perception.kept import Frames, Maker, kept, kept_together
+from perception.processes import processes
 from perception.project import Project, made_from_of, shared_inputs
 from perception.publish import project_site, sdg
 from perception.publish import warehouse as duckdb_files
@@ -54,30 +56,15 @@ def inputs_digest(project: Project, waves: Iterable[str]) -> str:
     return digest([shared_inputs(project), *runs])
 
 
-def in_a_tuple(make: Callable[[], pd.DataFrame]) -> Callable[[], Frames]:
-    """What `kept` takes, of what makes one frame."""
-    return lambda: (make(),)
-
-
-def joined(files: Sequence[Path], table: str) -> pd.DataFrame:
+def joined(files: Iterable[Path], table: str) -> pd.DataFrame:
     """The parts of a table, one in each file, as one."""
     frames = [pd.read_parquet(file) for file in files]
     return conform(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=TABLES[table].names), table)
 
 
-def fitted_rounds(
-    project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
-) -> list[tuple[Path, ...]]:
-    """Files of each of `small_area.round_waves`: its `small_area_tables` and its `drawn_frame`."""
-    units = project_units(project, waves)
-
-    def fit(own: list[str]) -> Frames:
-        models = list(small_area.round_models(estimates, waves, indicators, units, own))
-        return *small_area.small_area_tables(models), small_area.drawn_frame(models)
-
-    rounds = small_area.round_waves(waves)
-    makers = {inputs_digest(project.project, used): partial(fit, own) for own, used in rounds}
-    return kept(project.project.kept("small_areas"), makers)
+def of_waves(table: pd.DataFrame, waves: Collection[str]) -> pd.DataFrame:
+    """The rows of some waves."""
+    return table[table["wave"].isin(waves)].reset_index(drop=True)
 
 
 def pairs(waves: pd.DataFrame) -> list[pd.DataFrame]:
@@ -86,20 +73,95 @@ def pairs(waves: pd.DataFrame) -> list[pd.DataFrame]:
     return [waves[waves["wave"].isin([row.wave, row.predecessor])] for row in compared.itertuples()]
 
 
+def round_makers(
+    project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+) -> dict[str, Maker]:
+    """What makes, for each of `small_area.round_waves`, its `small_area_tables` and its `drawn_frame`."""
+    units = project_units(project, waves)
+    makers = {}
+    for own, used in small_area.round_waves(waves):
+        fit = partial(_fitted_round, of_waves(estimates, used), waves, indicators, units, own)
+        makers[inputs_digest(project.project, used)] = fit
+    return makers
+
+
+def _fitted_round(
+    estimates: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    units: Mapping[str, pd.DataFrame],
+    own: Sequence[str],
+) -> Frames:
+    models = list(small_area.round_models(estimates, waves, indicators, units, own))
+    return *small_area.small_area_tables(models), small_area.drawn_frame(models)
+
+
+def direct_makers(
+    project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+) -> dict[str, Maker]:
+    """What makes `publication.judged_direct` of each wave."""
+    units = project_units(project, waves)
+    makers = {}
+    for wave, vintage in waves[["wave", "vintage"]].itertuples(index=False):
+        direct, described = of_waves(estimates, [wave]), of_waves(indicators, [wave])
+        judge = partial(publication.judged_direct, direct, described, units=units[vintage].assign(wave=wave))
+        makers[inputs_digest(project.project, [wave])] = partial(_one_frame, judge)
+    return makers
+
+
+def _one_frame(make: Callable[[], pd.DataFrame]) -> Frames:
+    return (make(),)
+
+
+def _changes(
+    project: Project, pair: pd.DataFrame, indicators: pd.DataFrame, comparability: pd.DataFrame
+) -> pd.DataFrame:
+    facts = pair.set_index("wave", drop=False)
+
+    def sample(wave: str) -> changes.WaveSample:
+        return wave_tables.wave_sample(project, facts.loc[wave])
+
+    return changes.trends(pair, indicators, comparability, sample, load_gazetteer(project.reference))
+
+
 @tables_asset(
     "small_area_estimates",
     "small_area_models",
     "small_area_coefficients",
+    "trends",
+    "change_decomposition",
     group=GROUP,
     per_wave=False,
     after=["complete_wave"],
 )
-def small_areas(
-    project: ProjectResource, district_estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+def across_waves(
+    project: ProjectResource,
+    district_estimates: pd.DataFrame,
+    waves: pd.DataFrame,
+    indicators: pd.DataFrame,
+    comparability: pd.DataFrame,
 ) -> tuple[pd.DataFrame, ...]:
-    rounds = fitted_rounds(project, district_estimates, waves, indicators)
+    """What takes long and needs nothing of each other is made side by side, the rules for direct estimates too."""
+    kept_in, sample = project.project.kept, partial(wave_tables.driver_sample, project.project)
+    both = {inputs_digest(project.project, pair["wave"]): pair for pair in pairs(waves)}
+    changed = {key: partial(_changes, project.project, pair, indicators, comparability) for key, pair in both.items()}
+    explained = {
+        key: partial(decomposition.change_decomposition, pair, comparability, sample) for key, pair in both.items()
+    }
+    makers: dict[Path, Mapping[str, Maker]] = {
+        kept_in("small_areas"): round_makers(project, district_estimates, waves, indicators),
+        kept_in("trends"): {key: partial(_one_frame, make) for key, make in changed.items()},
+        kept_in("judged_direct"): direct_makers(project, district_estimates, waves, indicators),
+        kept_in("change_decomposition"): {key: partial(_one_frame, make) for key, make in explained.items()},
+    }
+    with processes(len(indicators)) as executor:
+        rounds, trends, _, decompositions = kept_together(makers, executor)
     names = ("small_area_estimates", "small_area_models", "small_area_coefficients")
-    return tuple(joined([files[number] for files in rounds], name) for number, name in enumerate(names))
+    return (
+        *(joined([files[number] for files in rounds], name) for number, name in enumerate(names)),
+        joined(chain.from_iterable(trends), "trends"),
+        joined(chain.from_iterable(decompositions), "change_decomposition"),
+    )
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -110,19 +172,18 @@ def published_estimates(
     indicators: pd.DataFrame,
     waves: pd.DataFrame,
 ) -> pd.DataFrame:
-    units = project_units(project, waves)
+    judged = kept(project.project.kept("judged_direct"), direct_makers(project, district_estimates, waves, indicators))
     makers = {}
-    for wave, vintage in waves[["wave", "vintage"]].itertuples(index=False):
-        direct, modelled, described = (
-            table[table["wave"] == wave].reset_index(drop=True)
-            for table in (district_estimates, small_area_estimates, indicators)
-        )
-        publish = partial(
-            publication.published_estimates, direct, described, modelled, units=units[vintage].assign(wave=wave)
-        )
-        makers[digest([inputs_digest(project.project, [wave]), frame_digest(modelled)])] = in_a_tuple(publish)
+    for wave, (direct,) in zip(waves["wave"], judged, strict=True):
+        modelled, described = (of_waves(table, [wave]) for table in (small_area_estimates, indicators))
+        publish = partial(_published_beside, direct, modelled, described)
+        makers[digest([inputs_digest(project.project, [wave]), frame_digest(modelled)])] = partial(_one_frame, publish)
     parts = kept(project.project.kept("published_estimates"), makers)
-    return joined([file for (file,) in parts], "published_estimates")
+    return joined(chain.from_iterable(parts), "published_estimates")
+
+
+def _published_beside(direct: Path, modelled: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    return publication.published_beside(pd.read_parquet(direct), modelled, indicators)
 
 
 @table_asset(group=GROUP, per_wave=False)
@@ -156,63 +217,42 @@ def published_gaps(
     return publication.published_gaps(subgroup_gaps, published_estimates, indicators)
 
 
-@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
-def trends(
-    project: ProjectResource, waves: pd.DataFrame, indicators: pd.DataFrame, comparability: pd.DataFrame
-) -> pd.DataFrame:
-    gazetteer = load_gazetteer(project.project.reference)
-    facts = waves.set_index("wave", drop=False)
-
-    def sample(wave: str) -> changes.WaveSample:
-        return wave_tables.wave_sample(project.project, facts.loc[wave])
-
-    makers = {
-        inputs_digest(project.project, pair["wave"]): in_a_tuple(
-            partial(changes.trends, pair, indicators, comparability, sample, gazetteer)
-        )
-        for pair in pairs(waves)
-    }
-    return joined([file for (file,) in kept(project.project.kept("trends"), makers)], "trends")
-
-
-@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
-def published_trends(
+@tables_asset("district_rankings", "published_trends", group=GROUP, per_wave=False, after=["complete_wave"])
+def rankings_and_changes(
     project: ProjectResource,
+    district_estimates: pd.DataFrame,
+    published_estimates: pd.DataFrame,
     trends: pd.DataFrame,
     waves: pd.DataFrame,
     indicators: pd.DataFrame,
-    published_estimates: pd.DataFrame,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, ...]:
+    kept_in = project.project.kept
+    fitted = kept(kept_in("small_areas"), round_makers(project, district_estimates, waves, indicators))
+    ranked: dict[str, Maker] = {}
+    for (own, used), (*_, drawn) in zip(small_area.round_waves(waves), fitted, strict=True):
+        shown = of_waves(published_estimates, own).query("method == 'small_area'")
+        key = digest([inputs_digest(project.project, used), frame_digest(shown)])
+        ranked[key] = partial(_one_frame, partial(_rankings, drawn, shown, indicators))
+    changed: dict[str, Maker] = {}
     gazetteer = load_gazetteer(project.project.reference)
-    makers = {}
     for pair in pairs(waves):
         members = changes.common_members(pair, gazetteer)
-        changed, estimates, described = (
-            table[table["wave"].isin(names)].reset_index(drop=True)
-            for table, names in (
-                (trends, members["wave"]),
-                (published_estimates, pair["wave"]),
-                (indicators, pair["wave"]),
-            )
-        )
-        publish = partial(publication.published_trends, changed, estimates, described, members)
-        key = [inputs_digest(project.project, pair["wave"]), frame_digest(changed), frame_digest(estimates)]
-        makers[digest(key)] = in_a_tuple(publish)
-    parts = kept(project.project.kept("published_trends"), makers)
-    return joined([file for (file,) in parts], "published_trends")
+        own_changes = of_waves(trends, set(members["wave"]))
+        estimates, described = (of_waves(table, set(pair["wave"])) for table in (published_estimates, indicators))
+        publish = partial(publication.published_trends, own_changes, estimates, described, members)
+        key = digest([inputs_digest(project.project, pair["wave"]), frame_digest(own_changes), frame_digest(estimates)])
+        changed[key] = partial(_one_frame, publish)
+    makers = {kept_in("district_rankings"): ranked, kept_in("published_trends"): changed}
+    with processes(len(indicators)) as executor:
+        parts = kept_together(makers, executor)
+    return tuple(
+        joined(chain.from_iterable(files), name)
+        for name, files in zip(("district_rankings", "published_trends"), parts, strict=True)
+    )
 
 
-@table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
-def change_decomposition(project: ProjectResource, waves: pd.DataFrame, comparability: pd.DataFrame) -> pd.DataFrame:
-    sample = partial(wave_tables.driver_sample, project.project)
-    makers = {
-        inputs_digest(project.project, pair["wave"]): in_a_tuple(
-            partial(decomposition.change_decomposition, pair, comparability, sample)
-        )
-        for pair in pairs(waves)
-    }
-    parts = kept(project.project.kept("change_decomposition"), makers)
-    return joined([file for (file,) in parts], "change_decomposition")
+def _rankings(drawn: Path, shown: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
+    return ranking.district_rankings(small_area.drawn_models(pd.read_parquet(drawn)), shown, indicators)
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
@@ -220,29 +260,6 @@ def published_change_decomposition(
     change_decomposition: pd.DataFrame, published_trends: pd.DataFrame, indicators: pd.DataFrame
 ) -> pd.DataFrame:
     return publication.published_change_decomposition(change_decomposition, published_trends, indicators)
-
-
-@table_asset(group=GROUP, per_wave=False)
-def district_rankings(
-    project: ProjectResource,
-    district_estimates: pd.DataFrame,
-    published_estimates: pd.DataFrame,
-    waves: pd.DataFrame,
-    indicators: pd.DataFrame,
-) -> pd.DataFrame:
-    fitted = fitted_rounds(project, district_estimates, waves, indicators)
-
-    def rank(drawn: Path, shown: pd.DataFrame) -> pd.DataFrame:
-        return ranking.district_rankings(small_area.drawn_models(pd.read_parquet(drawn)), shown, indicators)
-
-    makers = {}
-    for (own, used), (*_, drawn) in zip(small_area.round_waves(waves), fitted, strict=True):
-        of_round = published_estimates["wave"].isin(own) & (published_estimates["method"] == "small_area")
-        shown = published_estimates[of_round]
-        key = digest([inputs_digest(project.project, used), frame_digest(shown)])
-        makers[key] = in_a_tuple(partial(rank, drawn, shown))
-    parts = kept(project.project.kept("district_rankings"), makers)
-    return joined([file for (file,) in parts], "district_rankings")
 
 
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])

@@ -39,6 +39,14 @@ def frame_digest(frame: pd.DataFrame) -> str:
     return digest([*frame.columns, pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes().hex()])
 
 
+def code_version() -> str:
+    """The version of the software that is installed."""
+    try:
+        return metadata.version("perception")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
 @cache
 def code_fingerprint() -> str:
     """SHA-256 over the software: its own sources and templates as they are at the first call, and what it depends on.

@@ -11,18 +11,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from threading import Thread
 
 import dagster as dg
 import pandas as pd
+import pyarrow.parquet as pq
 
 from assets.tables import waves_partitions
 from perception.errors import InputError
 from perception.geography import load_gazetteer
 from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
+from perception.processes import FEW, SPAWN, cores, lent, new_processes
 from perception.project import Project
 from perception.publication_record import forget_publication, record_publication
 from pipelines.definitions import build_defs
@@ -66,18 +68,19 @@ def run_waves(project: Project, waves: list[str], progress: Progress) -> list[Ru
 
     A script that calls this, or `update`, needs the guard `if __name__ == "__main__"`: processes are started.
     """
-    with open_instance(project) as instance:
-        return [*_make_waves(project, instance, waves, progress), *_publish(project, instance, progress)]
+    with open_instance(project) as instance, _side_by_side(progress) as pool:
+        failures = _make_waves(project, instance, waves, progress, pool)
+        return [*failures, *_publish(project, instance, progress, pool)]
 
 
 def update(project: Project, progress: Progress) -> list[RunFailure]:
     """As `run_waves` of all waves, without what is made from the same as in its last complete run."""
-    with open_instance(project) as instance:
-        failures = _make_waves(project, instance, project.wave_ids(), progress, unless=wave_is_unchanged)
+    with open_instance(project) as instance, _side_by_side(progress) as pool:
+        failures = _make_waves(project, instance, project.wave_ids(), progress, pool, unless=wave_is_unchanged)
         if publication_is_unchanged(project):
             progress(PUBLISHING, UNCHANGED, 0, 0)
             return failures
-        return failures + _publish(project, instance, progress)
+        return failures + _publish(project, instance, progress, pool)
 
 
 def _make_waves(
@@ -85,6 +88,7 @@ def _make_waves(
     instance: dg.DagsterInstance,
     waves: list[str],
     progress: Progress,
+    pool: ProcessPoolExecutor,
     unless: Callable[[Project, str], bool] = lambda *_: False,
 ) -> list[RunFailure]:
     misnamed = [wave for wave in waves if not re.fullmatch(WAVE_ID_PATTERN, wave)]
@@ -95,34 +99,33 @@ def _make_waves(
     before = _predecessors(project, fit)
     waiting = _predecessors_first(before)
     running: dict[Future[list[RunFailure]], str] = {}
-    with _side_by_side(progress) as pool:
-        while waiting or running:
-            ready = []
-            for wave in list(waiting):
-                if before[wave] in {*waiting[: waiting.index(wave)], *running.values()}:
-                    continue
-                if unless(project, wave):
-                    waiting.remove(wave)
-                    progress(wave, UNCHANGED, 0, 0)
-                else:
-                    ready.append(wave)
-            if len(ready) == 1 and not running:  # another process would only have to be started
-                waiting.remove(ready[0])
-                failures += _run_job(project, instance, "wave_job", ready[0], progress)
+    while waiting or running:
+        ready = []
+        for wave in list(waiting):
+            if before[wave] in {*waiting[: waiting.index(wave)], *running.values()}:
                 continue
-            for wave in ready[: SIDE_BY_SIDE - len(running)]:
+            if unless(project, wave):
                 waiting.remove(wave)
-                running[_submitted(pool, project, wave)] = wave
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                failures += _outcome(future, running.pop(future))
+                progress(wave, UNCHANGED, 0, 0)
+            else:
+                ready.append(wave)
+        if len(ready) == 1 and not running:  # another process would only have to be started
+            waiting.remove(ready[0])
+            _get_ready(project, pool)
+            failures += _run_job(project, instance, "wave_job", ready[0], progress)
+            continue
+        for wave in ready[: SIDE_BY_SIDE - len(running)]:
+            waiting.remove(wave)
+            running[_submitted(pool, project, wave)] = wave
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            failures += _outcome(future, running.pop(future))
     return failures
 
 
 @contextmanager
 def _side_by_side(progress: Progress) -> Iterator[ProcessPoolExecutor]:
     """Processes that make waves side by side; what they report goes to `progress`. None starts before it is needed."""
-    context = get_context("spawn")  # threads of Arrow and BLAS do not survive a fork
-    reports = context.SimpleQueue()
+    reports = SPAWN.SimpleQueue()
 
     def listen() -> None:
         while (report := reports.get()) is not None:
@@ -131,7 +134,7 @@ def _side_by_side(progress: Progress) -> Iterator[ProcessPoolExecutor]:
     listener = Thread(target=listen)
     listener.start()
     try:
-        with ProcessPoolExecutor(SIDE_BY_SIDE, context, initializer=_report_to, initargs=(reports,)) as pool:
+        with new_processes(partial(_report_to, reports)) as pool:
             yield pool
     finally:
         reports.put(None)
@@ -171,10 +174,28 @@ def _outcome(future: Future[list[RunFailure]], wave: str) -> list[RunFailure]:
         return [RunFailure(wave, "wave_job", cause)]
 
 
-def _publish(project: Project, instance: dg.DagsterInstance, progress: Progress) -> list[RunFailure]:
+def _get_ready(project: Project, pool: ProcessPoolExecutor) -> None:
+    """Have the processes start that publishing will need if there is as much to publish as last time."""
+    last = project.table("published_indicators", None)
+    if last.exists() and pq.read_metadata(last).num_rows > FEW:
+        for _ in range(cores()):
+            pool.submit(_import_what_publishing_needs)
+
+
+def _import_what_publishing_needs() -> None:
+    import matplotlib.figure  # noqa: F401
+    import plotly.graph_objects  # noqa: F401
+
+    import perception.publish.site  # noqa: F401
+
+
+def _publish(
+    project: Project, instance: dg.DagsterInstance, progress: Progress, pool: ProcessPoolExecutor
+) -> list[RunFailure]:
     inputs = publication_inputs(project)
     forget_publication(project)
-    failures = _run_job(project, instance, "publish_job", None, progress)
+    with lent(pool):
+        failures = _run_job(project, instance, "publish_job", None, progress)
     if not failures:
         record_publication(project, inputs)
     return failures
@@ -204,8 +225,8 @@ def _predecessors_first(before: Mapping[str, str | None]) -> list[str]:
 
 def publish(project: Project, progress: Progress) -> list[RunFailure]:
     """Publish again what all waves have, without making any wave."""
-    with open_instance(project) as instance:
-        return _publish(project, instance, progress)
+    with open_instance(project) as instance, _side_by_side(progress) as pool:
+        return _publish(project, instance, progress, pool)
 
 
 def forget_wave(project: Project, wave: str) -> None:

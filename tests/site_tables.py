@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from perception import processes
 from perception.geography import Geometry, district_geometry, load_gazetteer, vintage_units
 from perception.project import Project
-from perception.publish import drawing, images, maps, site, static_map, views, workers
+from perception.publish import drawing, images, maps, site, static_map, views
 from perception.publish.project_site import PublishedSite
 from perception.publish.views import Subject
 from perception.schemas import TABLES, conform
@@ -290,7 +291,7 @@ def subject_of(
     (about,) = own("published_indicators")
     places = districts(units)
     everybody = own("published_estimates")
-    return views.subject(facts, about, everybody, own("district_rankings"), peers, places)
+    return views.subject(facts, about, maps.scale(about, peers), everybody, own("district_rankings"), places)
 
 
 def districts(units: pd.DataFrame) -> list[maps.Row]:
@@ -313,7 +314,7 @@ def ground_of(geometry: Geometry, units: pd.DataFrame, *provinces: str) -> tuple
 def no_pngs(patch: pytest.MonkeyPatch) -> None:
     """Have no PNG file drawn, which takes longest of all."""
     patch.setattr(images, "_write_pngs", _write_nothing)
-    patch.setattr(workers, "_FEW", 1_000_000)  # other processes would not know of the patch
+    patch.setattr(processes, "FEW", 1_000_000)  # other processes would not know of the patch
 
 
 def _write_nothing(_: drawing.Drawing, place: Path) -> None:

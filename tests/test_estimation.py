@@ -935,9 +935,10 @@ STATIONS = ("errors", "files", "schemas", "geography", "intake", "estimation", "
 """In the order of the way; each may import itself and those before it."""
 ALLOWED = {station: set(STATIONS[: place + 1]) for place, station in enumerate(STATIONS)}
 ALLOWED["fingerprint"] = {"intake", "fingerprint"}
+ALLOWED["kept"] = {"kept", "processes"}
 ALLOWED["project"] = {"errors", "fingerprint", "geography", "intake", "project"}
 ALLOWED["publication_record"] = {"project", "publication_record"}
-ALLOWED["publish"] |= {"project", "publication_record"}
+ALLOWED["publish"] |= {"fingerprint", "processes", "project", "publication_record"}
 ALLOWED["wave_folders"] = {*ALLOWED["drivers"], "project", "wave_folders"}
 ALLOWED["wave_tables"] = {*ALLOWED["drivers"], "project", "wave_tables"}
 ALLOWED["wave_folders"] |= {"wave_tables"}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
+from perception.processes import ThisProcess
 from perception.publish import drawing, images
 from perception.publish.drawing import Box, Drawing, Group, Text
 from perception.publish.images import Image, write_images
-from perception.publish.workers import ThisProcess
 
 FILES = ("map.svg", "map.png", "map@2x.png", "map.json")
 

@@ -7,14 +7,16 @@ import itertools
 import json
 import re
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from perception import processes
 from perception.errors import InputError
 from perception.geography import DISCLAIMER, load_gazetteer, vintage_units
-from perception.publish import driver_pages, images, place_pages, site, workers
+from perception.publish import driver_pages, images, place_pages, site, wave_parts
 from perception.publish.downloads import Download
 from tests.site_tables import (
     BETTER,
@@ -471,7 +473,8 @@ def test_provenance_says_what_an_image_was_made_from(folder):
     content = json.loads((folder / "kp-2021" / "satisfied-map.json").read_text(encoding="utf-8"))
     assert content["inputs"]["wave_version"] == "0" * 64
     assert content["inputs"]["figure"] == "map"
-    assert content["citation"] == "Producer (2021). Survey <one>"
+    version = metadata.version("perception")
+    assert content["citation"] == f"Producer (2021). Survey <one>. Estimates from these data: perception {version}."
     assert content["made_at"] == MADE_AT
 
 
@@ -512,7 +515,7 @@ def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_s
     tmp_path, known, tables, monkeypatch
 ):
     def write(name: str, root: Path, few: int) -> Path:
-        monkeypatch.setattr(workers, "_FEW", few)
+        monkeypatch.setattr(processes, "FEW", few)
         site.write_site(tables, *known, root / name, made_at=MADE_AT)
         return root / name
 
@@ -532,6 +535,47 @@ def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_s
         path.relative_to(several): path.read_bytes() for path in several.rglob("*") if path.is_file()
     }
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["one", "several"]
+
+
+def test_pages_of_waves_that_are_the_same_are_taken_over_and_no_others(tmp_path, known, tables, monkeypatch):
+    no_pngs(monkeypatch)
+    written: list[str] = []
+    write = wave_parts.write_wave_pages
+    monkeypatch.setattr(wave_parts, "write_wave_pages", lambda work, one: (written.append(one.name), write(work, one)))
+
+    def build(**changed: pd.DataFrame) -> list[str]:
+        """The waves whose pages are written."""
+        written.clear()
+        site.write_site(tables | changed, *known, tmp_path / "site", made_at=MADE_AT, kept=tmp_path / "kept")
+        return sorted(written)
+
+    def scaled(table: str, column: str, wave: str) -> dict[str, pd.DataFrame]:
+        frame = tables[table].copy()
+        frame.loc[frame["wave"] == wave, column] *= 0.5
+        return {table: frame}
+
+    assert build() == ["kp-2018", "kp-2021", "punjab-2021"]
+    assert build(**scaled("published_trends", "low", "kp-2021")) == ["kp-2021"]
+    # Waves of a round show each other's ranks.
+    assert build(**scaled("district_rankings", "rank_expected", "punjab-2021")) == ["kp-2021", "punjab-2021"]
+    # The classes of a map rest on all waves of an instrument.
+    assert build(**scaled("published_estimates", "estimate", "kp-2018")) == ["kp-2018", "kp-2021", "punjab-2021"]
+
+    build()
+    renamed = tables["published_waves"].replace({"title": {"Khyber Pakhtunkhwa 2018": "The wave before"}})
+    assert build(published_waves=renamed) == ["kp-2018", "kp-2021"]
+    site.write_site(tables | {"published_waves": renamed}, *known, tmp_path / "new", made_at=MADE_AT)
+    one, other = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("site", "new")
+    )
+    assert one == other
+    page = tmp_path / "site" / "punjab-2021" / "satisfied.html"
+    page.write_text("edited", encoding="utf-8")
+    assert build(published_waves=renamed) == ["punjab-2021"]
+    page.unlink()
+    assert build(published_waves=renamed) == ["punjab-2021"]
+    assert len(list((tmp_path / "kept").iterdir())) == 3
 
 
 def test_a_failed_swap_brings_the_old_site_back(tmp_path, known, tables, monkeypatch):

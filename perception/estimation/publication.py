@@ -91,6 +91,20 @@ def published_estimates(
     the model used nor its shrinkage is handed on, since together they give away a withheld direct estimate. Numbers are
     rounded to `DIGITS`.
     """
+    small_area = _empty("small_area_estimates") if small_area is None else small_area
+    return published_beside(judged_direct(estimates, indicators, rules, units), small_area, indicators, rules)
+
+
+def judged_direct(
+    estimates: pd.DataFrame,
+    indicators: pd.DataFrame,
+    rules: PublicationRules | None = None,
+    units: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The direct estimates of `published_estimates`, judged but not rounded; `held` says what is withheld for privacy.
+
+    Takes what `published_estimates` takes, and needs no small-area estimates, so that it can be made beside them.
+    """
     rules = rules or PublicationRules()
     direct = _described(estimates, indicators)
     direct["n_eff"] = direct["n_eff"].clip(upper=direct["n"].astype(float))
@@ -99,12 +113,19 @@ def published_estimates(
     hidden = ((unreliable != "") | (held != "")).to_numpy()
     unreliable = unreliable.mask(revealing_estimates(direct, units, hidden), "reveals_withheld")
     unreliable = _with_parts(direct, unreliable, (held != "") | (unreliable != ""), indicators)
-    direct = _judged(direct.assign(method="direct"), held, unreliable, doubtful_estimates(direct, rules))
+    judged = _judged(direct.assign(method="direct"), held, unreliable, doubtful_estimates(direct, rules))
+    return judged.assign(held=held)
 
-    modelled = _described(_empty("small_area_estimates") if small_area is None else small_area, indicators)
+
+def published_beside(
+    direct: pd.DataFrame, small_area: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules | None = None
+) -> pd.DataFrame:
+    """Table `published_estimates` from what `judged_direct` gives of any waves, and their small-area estimates."""
+    rules = rules or PublicationRules()
+    modelled = _described(small_area, indicators)
     modelled = modelled.assign(level="district", unit_id=modelled["district_id"], domain="all", method="small_area")
     modelled["cv"] = (modelled["se"] / modelled["estimate"].abs()).where(modelled["estimate"] != 0)
-    beside = modelled[_CELL].merge(direct[_CELL].assign(held=held.to_numpy()), on=_CELL, how="left", validate="1:1")
+    beside = modelled[_CELL].merge(direct[[*_CELL, "held"]], on=_CELL, how="left", validate="1:1")
     modelled = _judged(
         modelled,
         beside["held"].fillna("").mask(_below_minimum_level(modelled), "below_minimum_level"),

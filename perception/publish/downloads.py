@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +82,13 @@ class Download:
 def write_downloads(download: Download, path: Path) -> None:
     """Write `<path>.csv`, `<path>.xlsx` and `<path>.json`."""
     frame = _frame(download)
-    for ending, content in zip(
-        ENDINGS, (_csv(frame, download.all_columns), _workbook(download, frame), _json(download, frame)), strict=True
-    ):
+    cells = _cells(frame)
+    contents = _csv(frame, download.all_columns), _workbook(download, cells), _json(download, cells)
+    for ending, content in zip(ENDINGS, contents, strict=True):
         path.with_name(path.name + ending).write_bytes(content)
 
 
+@lru_cache(maxsize=4096)
 def clean_text(text: str) -> str:
     """A text in one line, without control characters and overrides of its direction."""
     return _SPACE.sub(" ", _INVISIBLE.sub("", text)).strip()
@@ -130,8 +132,8 @@ def _csv(frame: pd.DataFrame, columns: Sequence[Column]) -> bytes:
     return safe.to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
 
 
-def _json(download: Download, frame: pd.DataFrame) -> bytes:
-    rows = [dict(zip(frame.columns, row, strict=True)) for row in _cells(frame)]
+def _json(download: Download, cells: Sequence[tuple[Any, ...]]) -> bytes:
+    names = [column.name for column in download.all_columns]
     about = {
         "title": clean_text(download.title),
         "simulated": download.simulated,
@@ -146,20 +148,18 @@ def _json(download: Download, frame: pd.DataFrame) -> bytes:
             {"name": column.name, "type": column.type, "meaning": column.meaning, "unit": column.unit}
             for column in download.all_columns
         ],
-        "rows": rows,
+        "rows": [dict(zip(names, row, strict=True)) for row in cells],
     }
     return (json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
 def _cells(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
     """The rows as Python's own values, None where there is none."""
-    columns = (
-        [None if pd.isna(value) else value for value in frame[name].astype("object").tolist()] for name in frame.columns
-    )
+    columns = (frame[name].astype("object").where(frame[name].notna(), None).tolist() for name in frame.columns)
     return list(zip(*columns, strict=True))
 
 
-def _workbook(download: Download, frame: pd.DataFrame) -> bytes:
+def _workbook(download: Download, cells: Sequence[tuple[Any, ...]]) -> bytes:
     """A sheet of the rows and a sheet about them; without a clock, so that the same rows give the same bytes."""
     import xlsxwriter
 
@@ -168,20 +168,20 @@ def _workbook(download: Download, frame: pd.DataFrame) -> bytes:
         with xlsxwriter.Workbook(file, options) as workbook:
             title = clean_text(download.title)[:255]
             workbook.set_properties({"title": title, "created": datetime(2000, 1, 1)})
-            _data_sheet(workbook, download, frame)
+            _data_sheet(workbook, download, cells)
             _about_sheet(workbook, download)
         return file.getvalue()
 
 
-def _data_sheet(workbook: xlsxwriter.Workbook, download: Download, frame: pd.DataFrame) -> None:
+def _data_sheet(workbook: xlsxwriter.Workbook, download: Download, rows: Sequence[tuple[Any, ...]]) -> None:
     sheet = workbook.add_worksheet("Data")
     bold = workbook.add_format({"bold": True})
     sheet.freeze_panes(1, 0)
     if download.simulated:
         sheet.set_header(f"&C{maps.SIMULATED}")
         sheet.set_tab_color("#a3152d")
-    rows = _cells(frame)
-    for column, name in enumerate(frame.columns):
+    names = [column.name for column in download.all_columns]
+    for column, name in enumerate(names):
         sheet.write_string(0, column, name, bold)
         widest = max((len(str(row[column])) for row in rows if row[column] is not None), default=0)
         sheet.set_column(column, column, min(max(widest, len(name)) + 2, 60))
@@ -194,7 +194,7 @@ def _data_sheet(workbook: xlsxwriter.Workbook, download: Download, frame: pd.Dat
             elif value is not None:
                 sheet.write_number(number, column, value)
     if rows:
-        sheet.autofilter(0, 0, len(rows), len(frame.columns) - 1)
+        sheet.autofilter(0, 0, len(rows), len(names) - 1)
 
 
 def _about_sheet(workbook: xlsxwriter.Workbook, download: Download) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import html
 import io
+import struct
 import textwrap
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from perception.publish.maps import BORDER, GREY, HATCH_GROUND, HATCH_LINE, HATCHED, INK, SIMULATED, SIMULATED_NOTE
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFont
+    from PIL import Image, ImageFont, PngImagePlugin
 
 WIDTH, MARGIN = 840, 32
 INNER = WIDTH - 2 * MARGIN
@@ -27,6 +29,7 @@ EM = {False: 0.54, True: 0.61}
 """Mean letter width of DejaVu Sans, regular and bold."""
 LINE_HEIGHT = 1.35
 _WATERMARK, _WATERMARK_OPACITY = 60, 0.11
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _POINTS = 0.72  # of a pixel, at 100 pixels an inch
 
 
@@ -243,12 +246,29 @@ def pngs(drawing: Drawing) -> tuple[bytes, bytes]:
     info = PngImagePlugin.PngInfo()
     for name, text in drawing.facts.items():
         info.add_itxt(name, text)
-    images = []
-    for image in (double.reduce(2), double):
-        with io.BytesIO() as file:
-            image.save(file, format="png", pnginfo=info, compress_level=3)  # twice as fast as 6, files a 20th larger
-            images.append(file.getvalue())
-    return images[0], images[1]
+    return _png(double.reduce(2), info), _png(double, info)
+
+
+def _png(image: Image.Image, info: PngImagePlugin.PngInfo) -> bytes:
+    """An RGB image as a PNG file.
+
+    Pillow would try filters on every line, which takes three times as long and leaves drawings larger.
+    """
+    import numpy as np
+    from PIL.PngImagePlugin import putchunk
+
+    pixels = np.asarray(image)
+    height, width, _ = pixels.shape
+    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each starts with the number of its filter, 0 for none
+    lines[:, 1:] = pixels.reshape(height, -1)
+    with io.BytesIO() as file:
+        file.write(_PNG_SIGNATURE)
+        putchunk(file, b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
+        for name, content, _ in info.chunks:
+            putchunk(file, name, content)
+        putchunk(file, b"IDAT", zlib.compress(lines.data, 3))
+        putchunk(file, b"IEND")
+        return file.getvalue()
 
 
 def _shapes_drawn(drawing: Drawing) -> Image.Image:

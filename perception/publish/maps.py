@@ -246,6 +246,27 @@ def scale(indicator: Row, peers: pd.Series) -> Scale:
     return Scale("mean", text(indicator["unit"]), cuts, decimals)
 
 
+def scales(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], Scale]:
+    """The scale of every indicator in every wave, from published_waves, published_indicators and published_estimates.
+
+    Of the estimates these are the rows that are shown; waves that somebody answered and simulated ones stand apart.
+    """
+    series = tables["published_waves"].set_index("wave")[["instrument", "simulated"]]
+    shown = tables["published_estimates"]
+    shown = shown[(shown["level"] == "district") & (shown["domain"] == "all") & (shown["quality"] != "suppress")]
+    by_series = (
+        shown[["wave", "indicator", "estimate"]]
+        .join(series, on="wave")
+        .groupby(["instrument", "simulated", "indicator"])["estimate"]
+    )
+    peers = dict(iter(by_series))
+    none = pd.Series(dtype="float64")
+    return {
+        (row["wave"], row["indicator"]): scale(row, peers.get((*series.loc[row["wave"]], row["indicator"]), none))
+        for row in records(tables["published_indicators"])
+    }
+
+
 def reason_words(reason: str) -> str:
     """The reason codes of a published row (joined by semicolons) as a reader meets them; never blank."""
     words = dict.fromkeys(REASONS.get(code, code.replace("_", " ")) for code in reason.split(";") if code)

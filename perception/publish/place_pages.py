@@ -13,7 +13,7 @@ from perception.publish import embeds, maps, profiles, rankings, site_embeds, vi
 from perception.publish.embeds import Embed
 from perception.publish.maps import Row
 from perception.publish.profiles import Profile
-from perception.publish.site_work import WaveWork, Work, code_version, draw, listed, rows_by, write_embeds
+from perception.publish.site_work import WaveWork, Work, draw, listed, rows_by, write_embeds
 
 if TYPE_CHECKING:
     from perception.geography import Geometry
@@ -50,7 +50,7 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
             embed = site_embeds.card_embed(made, drawing, work.parts.main_results(made, linked=False))
             write_embeds(work, [embed])
             cards[made.card] = embed
-            data = site_embeds.district_data(subjects, made, one.changes, embed.page, code_version())
+            data = site_embeds.district_data(subjects, made, one.changes, embed.page)
             work.made.downloads.append((data, work.root / embed.data))
     by_name = {one.name: one for one in waves}
     beside = {vintage: _neighbours(geometry) for vintage, geometry in work.geometries.items()}
@@ -167,6 +167,8 @@ def write_service_pages(work: Work, waves: Sequence[WaveWork]) -> None:
         content["repeated"] = labels[content["label"]] > 1
         shown = sorted(content["indicators"].values(), key=lambda each: not each["of"].indicator["headline"])
         work.write_page(f"services/{page}", "service", {**content, "indicators": shown})
-        work.made.found.append((content["label"], "Service", f"services/{page}.html"))
+        newest = next(iter(content["waves"].values())).wave["title"]
+        what = f"Service, {newest}" if content["repeated"] else "Service"
+        work.made.found.append((content["label"], what, f"services/{page}.html"))
     simulated = all(wave["simulated"] for wave in work.waves)
     work.write_page("services/index", "services", {"services": list(found.values()), "simulated": simulated})

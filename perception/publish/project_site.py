@@ -32,7 +32,7 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
     vintages = sorted(drawn.unique())
     geometries = {vintage: district_geometry(gazetteer, vintage, project.boundaries) for vintage in vintages}
     units = {vintage: vintage_units(gazetteer, vintage) for vintage in vintages}
-    pages = write_site(tables, geometries, units, project.site, made_at=made_at)
+    pages = write_site(tables, geometries, units, project.site, made_at=made_at, kept=project.kept("site"))
     images = sorted(project.site.glob("*/*-map.png"))
     unmatched = [line for geometry in geometries.values() for line in _unmatched(geometry)]
     return PublishedSite(pages, images, unmatched)

@@ -1,8 +1,8 @@
 """The site: every page, image and asset, built from published tables in a new folder that then replaces the old one.
 
 What a map says is `views`, a ranking `rankings`, a district's page `profiles`; figures of drivers are `figures`, what
-stands around them `driver_pages`. `wave_pages` and `place_pages` put them on pages, those of waves by the processes of
-`workers`, which also draw the `images`. Here are the pages about everything, and the order of work.
+stands around them `driver_pages`. `wave_pages` and `place_pages` put them on pages, those of waves by other processes
+as `wave_parts`, which also draw the `images`. Here are the pages about everything, and the order of work.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from itertools import chain
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from perception.errors import InputError, Problem
+from perception.processes import processes
 from perception.publish import driver_pages, embeds, images, maps, plotly_map, views
 from perception.publish.downloads import clean_text, write_downloads
-from perception.publish.language import LANGUAGES
+from perception.publish.language import LANGUAGES, labels_in
 from perception.publish.page_templates import style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
 from perception.publish.site_work import Made, WaveWork, Work, headlines, listed, only, together
 from perception.publish.wave_pages import wave_work
-from perception.publish.workers import workers, write_wave
+from perception.publish.wave_parts import part_key, part_of, put_in_place, remember, taken_over, write_part
 
 if TYPE_CHECKING:
     from perception.geography import Geometry
@@ -63,11 +63,14 @@ def write_site(
     folder: Path,
     *,
     made_at: str,
+    kept: Path | None = None,
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
     `tables` has `TABLES`, any of them empty but that of waves; `geometries` and `units` the shapes and districts
-    (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance files.
+    (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance files;
+    the folder `kept` is where it is remembered what the pages of each wave were made from, which are taken over from
+    the old site where that is still the same.
     Returns the pages by name: `index`, `methods`, `districts/index`, `districts/<district>`, `services/index`,
     `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`, `<wave>/drivers`,
     `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every other language of
@@ -83,9 +86,12 @@ def write_site(
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir(parents=True)
+    if kept:
+        kept.mkdir(parents=True, exist_ok=True)
     try:
-        work = Work(tables, geometries, units, fresh, made_at)
-        made = _build(work, folder)
+        labels = {language.code: labels_in(language, tables) for language in LANGUAGES}
+        work = Work(tables, geometries, units, labels, maps.scales(tables), fresh, made_at)
+        made = _build(work, folder, kept)
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)
@@ -114,13 +120,15 @@ def _shown_texts(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its texts in one line, without what turns the text around them, none longer than `LONGEST_TEXT`.
 
     Titles, labels and citations stand dozens of times on a page, so that a boundless one would make pages boundless.
+    Texts become Python's own: pages take small parts of tables thousands of times, at a tenth of what Arrow's cost.
     """
+    shown = {}
     for column in frame.select_dtypes(["object", "str"]):
         texts = [value for value in frame[column].dropna().unique() if isinstance(value, str)]
-        changed = {value: shown for value in texts if (shown := _shown_text(value)) != value}
-        if changed:
-            frame = frame.assign(**{str(column): frame[column].replace(changed)})
-    return frame
+        changed = {value: short for value in texts if (short := _shown_text(value)) != value}
+        values = frame[column].astype("object")
+        shown[str(column)] = values.replace(changed) if changed else values
+    return frame.assign(**shown)
 
 
 def _shown_text(text: str) -> str:
@@ -162,32 +170,44 @@ def _check(
         raise InputError(problems)
 
 
-def _build(work: Work, before: Path) -> Made:
+def _build(work: Work, before: Path, kept: Path | None) -> Made:
     """Write everything; what of the site `before` is still good is taken over."""
     (work.root / "assets").mkdir()
     for language in work.environments:
         for folder in ("districts", "services", *work.titles):
             (work.root / language.folder / folder).mkdir(parents=True)
-    made = Made()
-    with workers(work) as processes:
-        written = [processes.submit(write_wave, name) for name in work.titles]
+    parts = {name: part_of(work, name) for name in work.titles}
+    keys = {name: part_key(part) for name, part in parts.items()} if kept else {}
+    old = {name: taken_over(key, kept, before, work.root) for name, key in keys.items()} if kept else {}
+    with processes(len(work.tables["published_indicators"])) as executor:
+        fresh = {name: executor.submit(write_part, parts[name], name) for name in parts if old.get(name) is None}
         # What people answered is shown before what is simulated.
         waves = sorted((wave_work(work, name) for name in work.titles), key=lambda one: bool(one.wave["simulated"]))
         write_district_pages(work, waves)
         write_service_pages(work, waves)
         _overview_pages(work, waves)
-        files: list[Future[None]] = []
-        for of_some in chain([work.made], (future.result() for future in written)):
-            files += images.write_images(of_some.images, work.root, before, processes)
-            files += [processes.submit(write_downloads, *each) for each in of_some.downloads]
-        for future in written:
-            made.add(future.result())
-        made.add(work.made)
-        embeds.write_index(made.embeds, work.waves, work.root)
-        _write_assets(work, made)
+        files = _write_files(work.made, work.root, before, executor)
+        for name, written in fresh.items():
+            files += _write_files(written.result(), parts[name].root, before, executor)
         for file in files:
             file.result()
+    known = {name: (written.result(), put_in_place(parts[name], work.root)) for name, written in fresh.items()}
+    if kept:
+        remember(kept, {key: known.get(name) for name, key in keys.items()})
+    shutil.rmtree(work.root / ".parts", ignore_errors=True)
+    made = Made()
+    for name in work.titles:
+        made.add(old.get(name) or known[name][0])
+    made.add(work.made)
+    embeds.write_index(made.embeds, work.waves, work.root)
+    _write_assets(work, made)
     return made
+
+
+def _write_files(made: Made, root: Path, before: Path, executor: Executor) -> list[Future[None]]:
+    """Have the images and data files of what was made written under `root`."""
+    drawn = images.write_images(made.images, root, before, executor)
+    return drawn + [executor.submit(write_downloads, *each) for each in made.downloads]
 
 
 def _overview_pages(work: Work, waves: Sequence[WaveWork]) -> None:

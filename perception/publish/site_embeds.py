@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 from markupsafe import Markup
 
-from perception.publish import maps, rankings, views
+from perception.fingerprint import code_version
+from perception.publish import maps, rankings, views, words
 from perception.publish.downloads import Download
 from perception.publish.drawing import WIDTH, Drawing
 from perception.publish.embeds import PREVIEW_ADDRESS, Embed, Kind
@@ -85,11 +86,11 @@ def _rows(
 
 
 def indicator_data(
-    of: Subject, changes: Mapping[tuple[str, str], Row], names: Mapping[str, str], page: str, code_version: str
+    of: Subject, changes: Mapping[tuple[str, str], Row], names: Mapping[str, str], page: str
 ) -> Download:
     """The published estimates of an indicator in every unit; `names` are those of units, `page` shows them."""
     rows = _rows([of], changes, names)
-    return _download(of.wave, str(of.indicator["label"]), rows, _columns(labelled=False), page, code_version)
+    return _download(of.wave, str(of.indicator["label"]), rows, _columns(labelled=False), page)
 
 
 def district_data(
@@ -97,17 +98,14 @@ def district_data(
     made: Profile,
     changes: Mapping[tuple[str, str], Row],
     page: str,
-    code_version: str,
 ) -> Download:
     """The published estimates of a district in a wave."""
     rows = _rows(subjects, changes, {made.district_id: made.name}, made.district_id)
     title = f"{made.name}, {made.province}: all indicators"
-    return _download(made.wave, title, rows, _columns(labelled=True), page, code_version)
+    return _download(made.wave, title, rows, _columns(labelled=True), page)
 
 
-def _download(
-    wave: Row, title: str, rows: pd.DataFrame, columns: tuple[Column, ...], page: str, code_version: str
-) -> Download:
+def _download(wave: Row, title: str, rows: pd.DataFrame, columns: tuple[Column, ...], page: str) -> Download:
     note = (
         "Estimates are proportions in 0 to 1, or in the indicator's unit; intervals are 95% intervals. What a sample "
         "does not carry is empty, with the reason. Method small_area: modelled, borrowing from other districts."
@@ -118,11 +116,11 @@ def _download(
         columns=columns,
         notes=(note,),
         source=maps.source_words(wave),
-        citation=str(wave["citation"]),
+        citation=words.citation_words(wave),
         licence=str(wave["licence"]),
         simulated=bool(wave["simulated"]),
         address=PREVIEW_ADDRESS + page,
-        code_version=code_version,
+        code_version=code_version(),
     )
 
 
@@ -185,7 +183,7 @@ def card_embed(made: Profile, drawing: Drawing, body: Markup) -> Embed:
 def _of_wave(wave: Row, drawing: Drawing) -> dict[str, Any]:
     return {
         "source": maps.source_words(wave),
-        "citation": str(wave["citation"]),
+        "citation": words.citation_words(wave),
         "licence": str(wave["licence"]),
         "simulated": bool(wave["simulated"]),
         "width": WIDTH,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from perception.fingerprint import code_version
 from perception.publish import (
     driver_pages,
     embeds,
@@ -25,8 +25,8 @@ from perception.publish.drawing import Drawing
 from perception.publish.driver_pages import ModelPage
 from perception.publish.embeds import Embed
 from perception.publish.images import Image
-from perception.publish.language import ENGLISH, LANGUAGES, Language, labels_in
-from perception.publish.maps import Row, records
+from perception.publish.language import ENGLISH, LANGUAGES, Language
+from perception.publish.maps import Row, Scale, records
 from perception.publish.page_templates import page_environment
 from perception.publish.views import Subject
 
@@ -94,12 +94,15 @@ class Made:
 class Work:
     """What building needs everywhere: sources, folder, templates by language, and what is made once and used again.
 
+    `labels` are those of `labels_in` by the code of their language, `scales` those of indicators by (wave, indicator).
     Another process that is handed it gets the sources and the folder, and makes the rest itself.
     """
 
     tables: Mapping[str, pd.DataFrame]
     geometries: Mapping[str, Geometry]
     units: Mapping[str, pd.DataFrame]
+    labels: Mapping[str, Mapping[str, str]]
+    scales: Mapping[tuple[str, str], Scale]
     root: Path
     made_at: str
     grounds: dict[str, Ground] = field(default_factory=dict)
@@ -108,12 +111,13 @@ class Work:
     made: Made = field(default_factory=Made)
 
     def __reduce__(self) -> tuple[type[Work], tuple[Any, ...]]:
-        return Work, (self.tables, self.geometries, self.units, self.root, self.made_at)
+        sources = (self.tables, self.geometries, self.units, self.labels, self.scales)
+        return Work, (*sources, self.root, self.made_at)
 
     @cached_property
     def environments(self) -> dict[Language, Environment]:
         """The templates by language."""
-        return {language: page_environment(language, labels_in(language, self.tables)) for language in LANGUAGES}
+        return {language: page_environment(language, self.labels[language.code]) for language in LANGUAGES}
 
     @property
     def templates(self) -> Environment:
@@ -229,19 +233,12 @@ def draw(work: Work, path: str, drawing: Drawing, wave: Row, inputs: Mapping[str
         "title": drawing.facts["Title"],
         "simulated": drawing.simulated,
         "inputs": {"wave": wave["wave"], "wave_version": wave["wave_version"], **inputs},
-        "citation": wave["citation"],
+        "citation": words.citation_words(wave),
         "licence": wave["licence"],
         "code_version": code_version(),
         images.MADE_AT: work.made_at,
     }
     work.made.images.append(Image(path, drawing, provenance))
-
-
-def code_version() -> str:
-    try:
-        return importlib.metadata.version("perception")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def panels(made: Sequence[Embed]) -> dict[str, Any]:

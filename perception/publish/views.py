@@ -89,16 +89,16 @@ class Subject:
 def subject(
     wave: Row,
     indicator: Row,
+    scale: Scale,
     estimates: Iterable[Row],
     rankings: Iterable[Row],
-    peers: pd.Series,
     districts: Sequence[Row],
 ) -> Subject:
-    """An indicator of a wave; `estimates` (domain `all`) and `rankings` are its rows, `peers` as for `maps.scale`."""
+    """An indicator of a wave; `estimates` (domain `all`) and `rankings` are its rows."""
     return Subject(
         wave=wave,
         indicator=indicator,
-        scale=maps.scale(indicator, peers),
+        scale=scale,
         estimates={(row["level"], row["unit_id"]): row for row in estimates},
         rankings={row["district_id"]: row for row in rankings if row["scope"] == "province"},
         districts=districts,

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import duckdb
 
+from perception.processes import cores
 from perception.project import Project
 from perception.schemas import TABLES
 
@@ -26,13 +29,13 @@ def build_warehouse(target: Path, tables: Mapping[str, Sequence[Path]]) -> dict[
     """
     aside = target.with_name(f".{target.name}.{os.getpid()}.building")
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows = {}
     try:
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH {_text(str(aside))} AS warehouse (STORAGE_VERSION {_text(STORAGE_VERSION)})")
-            for name, files in sorted(tables.items()):
-                if files:
-                    rows[name] = _copy_table(connection, name, files)
+            with ThreadPoolExecutor(cores()) as threads:
+                there = {name: files for name, files in sorted(tables.items()) if files}
+                copied = threads.map(partial(_copy_table, connection), there, there.values())
+                rows = dict(zip(there, copied, strict=True))
             connection.execute("DETACH warehouse")
         os.replace(aside, target)
     finally:
@@ -41,16 +44,20 @@ def build_warehouse(target: Path, tables: Mapping[str, Sequence[Path]]) -> dict[
     return rows
 
 
-def _copy_table(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> int:
+def _copy_table(warehouse: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> int:
+    """Copy a table in a transaction of its own, so that others may be copied at the same time."""
     table = f"warehouse.{_name(name)}"
     source = "[" + ", ".join(_text(str(file)) for file in files) + "]"
-    connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({source}, union_by_name = true)")
-    connection.execute(f"COMMENT ON TABLE {table} IS {_text(TABLES[name].meaning)}")
-    there = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
-    for column in (column for column in TABLES[name].columns if column.name in there):
-        meaning = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
-        connection.execute(f"COMMENT ON COLUMN {table}.{_name(column.name)} IS {_text(meaning)}")
-    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
+    with warehouse.cursor() as connection:
+        connection.execute("BEGIN")
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({source}, union_by_name = true)")
+        connection.execute(f"COMMENT ON TABLE {table} IS {_text(TABLES[name].meaning)}")
+        there = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
+        for column in (column for column in TABLES[name].columns if column.name in there):
+            meaning = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
+            connection.execute(f"COMMENT ON COLUMN {table}.{_name(column.name)} IS {_text(meaning)}")
+        (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
+        connection.execute("COMMIT")
     return int(count)
 
 

@@ -31,7 +31,6 @@ from perception.publish.site_work import (
     Ground,
     WaveWork,
     Work,
-    code_version,
     draw,
     ground_of,
     headlines,
@@ -63,9 +62,9 @@ def _wave_work(work: Work, wave: Row) -> WaveWork:
         average_only = not indicator["headline"] and str(indicator["sdg_16_6_2"]).endswith("/average")
         if rows is None or average_only or not any(row["level"] == "district" for row in rows):
             continue
-        peers = _peers(work, wave, indicator)
+        scale = work.scales[name, indicator["indicator"]]
         own = [row for row in work.ranks.get((indicator["indicator"],), []) if row["wave"] == name]
-        subjects[indicator["indicator"]] = views.subject(wave, indicator, rows, own, peers, districts)
+        subjects[indicator["indicator"]] = views.subject(wave, indicator, scale, rows, own, districts)
     trends = only(work.tables["published_trends"], wave=name)
     surveyed = {key for of in subjects.values() for level, key in of.estimates if level == "district"}
     provinces = sorted(places.loc[places["district_id"].isin(surveyed), "province_id"].unique())
@@ -84,18 +83,6 @@ def _wave_work(work: Work, wave: Row) -> WaveWork:
 
 def _by_unit(trends: pd.DataFrame) -> dict[tuple[str, str], Row]:
     return {(row["indicator"], row["unit_id"]): row for row in records(trends)}
-
-
-def _peers(work: Work, wave: Row, indicator: Row) -> pd.Series:
-    """Published district estimates of an indicator in all waves of the same instrument: what its classes rest on."""
-    same = [
-        one["wave"]
-        for one in work.waves
-        if (one["instrument"], one["simulated"]) == (wave["instrument"], wave["simulated"])
-    ]
-    rows = [row for name in same for row in work.estimates.get((name, indicator["indicator"]), [])]
-    shown = [row["estimate"] for row in rows if row["level"] == "district" and row["quality"] != "suppress"]
-    return pd.Series(shown, dtype="float64")
 
 
 def _about(one: WaveWork) -> dict[str, Any]:
@@ -306,7 +293,7 @@ def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) 
         table = {"change": "published_trends", "bands": "district_rankings", "ranking": "district_rankings"}.get(kind)
         inputs = {"table": table or "published_estimates", "indicator": of.indicator["indicator"], "figure": kind}
         draw(work, f"{name}-{kind}", drawing, one.wave, inputs)
-    data = site_embeds.indicator_data(of, one.changes, work.unit_names, f"{name}.html", code_version())
+    data = site_embeds.indicator_data(of, one.changes, work.unit_names, f"{name}.html")
     work.made.downloads.append((data, work.root / name))
     return made
 

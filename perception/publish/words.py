@@ -15,6 +15,7 @@ import pandas as pd
 
 from perception.estimation.ranking import RANK_CONFIDENCE
 from perception.estimation.trends import GAP_PREFIX
+from perception.fingerprint import code_version
 from perception.publish import maps
 from perception.publish.figures import one_line, plain, quoted
 from perception.publish.maps import INTERVAL, SIMULATED, Row, Scale
@@ -76,6 +77,11 @@ def rank_range(low: int, high: int) -> str:
 def list_of(names: Sequence[str], most: int) -> str:
     """`A, B and C`; of more than `most` (at least 1) the first ones, as in `A, B and 4 more`; `none` of none."""
     return _listed([plain(name) for name in names], most)
+
+
+def citation_words(wave: Row) -> str:
+    """How to cite a number: the data as their producer wants, and what made these estimates of them."""
+    return f"{str(wave['citation']).rstrip('. ')}. Estimates from these data: perception {code_version()}."
 
 
 def probability_words(probability: float) -> str:
