@@ -941,6 +941,7 @@ ALLOWED["publish"] |= {"project", "publication_record"}
 ALLOWED["wave_folders"] = {*ALLOWED["drivers"], "project", "wave_folders"}
 ALLOWED["wave_tables"] = {*ALLOWED["drivers"], "project", "wave_tables"}
 ALLOWED["wave_folders"] |= {"wave_tables"}
+ALLOWED["dictionary"] = {"errors", "schemas", "intake", "publish", "dictionary"}
 ALLOWED["simulate"] = {"errors", "schemas", "geography", "intake", "simulate"}
 
 

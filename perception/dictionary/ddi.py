@@ -144,8 +144,7 @@ def _scope(wave: Wave, instrument: Instrument, facts: Mapping[str, Any], distric
     labels = "; ".join(one.label.en for one in asked.values())
     abstract = f"{instrument.title.en}. {instrument.source}. Indicators: {labels}."
     days = {"start": wave.dates.start.isoformat(), "end": wave.dates.end.isoformat()}
-    found = instrument.available_indicators(there).values()
-    populations = dict.fromkeys(one.population for one in found if one.universe is None)
+    populations = dict.fromkeys(one.population for one in asked.values())
     return _branch(
         "stdyInfo",
         _branch("subject", *(_leaf("keyword", word) for word in keywords)) if keywords else None,
@@ -156,7 +155,7 @@ def _scope(wave: Wave, instrument: Instrument, facts: Mapping[str, Any], distric
             *_places(districts, facts),
             _leaf("geogUnit", "District"),
             _leaf("anlyUnit", "Respondent"),
-            *(_leaf("universe", population, clusion="I") for population in populations),
+            _leaf("universe", f"By indicator: {'; '.join(populations)}", clusion="I"),
             _leaf("dataKind", "Simulated survey data" if wave.simulated else "Survey data"),
         ),
         *_simulated(wave),

@@ -80,10 +80,10 @@ def indicator_dictionary(
     """Every indicator and index of `instruments` (by id): one row each, in the order of the questionnaire.
 
     `indicators` and `waves` are the tables `published_indicators` and `published_waves`. `made_from` names the
-    questions with the answers that count, or an index's indicators with their weights; `universe` the answers that let
-    a respondent in (empty for everybody), `population` the same in words. `waves` are the waves that have it and
-    `waves_without` those of the same questionnaire that do not, first the earliest, space between; both are empty for a
-    questionnaire of which no wave is published.
+    questions with the answers that count (and which quantile of a number), or an index's indicators with weights;
+    `universe` the answers that let a respondent in (empty for everybody), `population` the same in words. `waves` are
+    the waves that have it and `waves_without` those of the same questionnaire that do not, first the earliest, space
+    between; both are empty for a questionnaire of which no wave is published.
 
     InputError when a published wave's questionnaire is not given, or has not an indicator that is published.
     """
@@ -139,6 +139,7 @@ def _indicator(one: Indicator, instrument: Instrument) -> dict[str, Any]:
     asked = [instrument.questions[question] for question in one.questions]
     answers = "|".join(one.positive)
     universe = one.universe
+    part = f"quantile {one.quantile:g} of " if one.quantile is not None else ""
     return {
         "label": one.label.en,
         "label_ur": one.label.ur,
@@ -146,7 +147,7 @@ def _indicator(one: Indicator, instrument: Instrument) -> dict[str, Any]:
         "unit": "proportion" if one.kind == "share" else asked[0].unit,
         "population": one.population,
         "universe": f"{universe.question}={'|'.join(universe.answers)}" if universe else "",
-        "made_from": "; ".join(f"{question}={answers}" if answers else question for question in one.questions),
+        "made_from": "; ".join(f"{question}={answers}" if answers else part + question for question in one.questions),
         "question": "; ".join(question.label.en for question in asked),
         "positive": ", ".join(asked[0].categories[answer].en for answer in one.positive),
         "direction": _WAYS[one.higher_is_better],
