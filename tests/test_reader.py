@@ -361,8 +361,8 @@ def test_a_map_that_has_nothing_to_show_is_told(reader: Reader) -> None:
 
 def test_a_citation_names_software_and_survey_and_says_what_is_simulated(reader: Reader) -> None:
     real = reader.citation("punjab-2021")
-    assert "Estimates from these data: perception " in real
-    assert "Producer (2021). Survey <one>. Licence: CC BY 4.0." in real
+    assert real.startswith("Producer (2021). Survey <one>. Estimates from these data: perception ")
+    assert real.endswith(" Licence: CC BY 4.0.")
     assert maps.SIMULATED not in real
     assert reader.citation("kp-2021").startswith(maps.SIMULATED)
     (said,) = problems(lambda: reader.citation("kp2021"))
