@@ -302,6 +302,7 @@ def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
             follow(place, stage, done, total)
 
         failures = run_waves(project, named, progress) if named else update(project, progress)
+        _stop_if_interrupted(failures)
         for failure in failures:
             outcomes[failure.wave] = FAILED_STAGE
             follow(failure.wave, FAILED_STAGE, 0, 0)
@@ -322,10 +323,23 @@ def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
     }
 
 
+def _stop_if_interrupted(failures: list[RunFailure]) -> None:
+    """Dagster takes Ctrl-C for a failure of the step that was at work; here it is Ctrl-C again."""
+    if any("DagsterExecutionInterruptedError" in failure.cause for failure in failures):
+        raise KeyboardInterrupt
+
+
 def _run_problems(failures: list[RunFailure]) -> list[dict[str, str]]:
-    remedy = "What is published of it is what its last complete run gave."
+    from pipelines.runner import PUBLISHING
+
     return [
-        {"where": f"{failure.wave}, asset {failure.asset}", "what": failure.cause, "remedy": remedy}
+        {
+            "where": f"{failure.wave}, asset {failure.asset}",
+            "what": failure.cause,
+            "remedy": "Pages and public tables may still be those of the run before."
+            if failure.wave == PUBLISHING
+            else "What is published of it is what its last complete run gave.",
+        }
         for failure in failures
     ]
 
@@ -373,6 +387,8 @@ def _in_lines() -> Progress:
     steps: dict[str, int] = {}
 
     def follow(place: str, stage: str, done: int, total: int) -> None:
+        if stage.startswith("Dependencies for step"):  # Dagster on what a failed step keeps from being made
+            return
         if place not in begun and total > 0:
             begun[place] = monotonic()
             _print(err, f"{place}: begun")
@@ -433,6 +449,7 @@ def remove_wave_command(
     forget_wave(project, wave)
     with _followed([PUBLISHING]) as follow:
         failures = publish(project, follow)
+    _stop_if_interrupted(failures)
     if failures:
         _print(err, f"Wave {wave} is still on the published pages and tables until `perception run` succeeds.")
     problems = _run_problems(failures)
