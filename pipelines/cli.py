@@ -19,7 +19,7 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -107,31 +107,36 @@ def _end(name: str, body: Callable[..., Facts], given: dict[str, Any]) -> int:
 
 
 def _unexpected(name: str, error: Exception) -> dict[str, str]:
-    """An error that nobody foresaw, as a problem; the trace goes to a file that only the user can read."""
-    from perception.project import Project, project_root
-
-    trace = "".join(traceback.format_exception(error))
+    """An error that nobody foresaw, as a problem that says where its trace is."""
     said = " ".join(str(error).split())
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    place = Project(project_root()).internal
+    trace = "".join(traceback.format_exception(error))
+    remedy = "perception doctor may know why."
     try:
-        try:
-            file = place / "last-error.txt"
-            file.write_text(trace, encoding="utf-8", errors="backslashreplace")
-        except OSError:
-            descriptor, named = tempfile.mkstemp(prefix="perception-error-", suffix=".txt")
-            file = Path(named)
-            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as opened:
-                opened.write(trace)
+        remedy += f" The trace is in {_keep_trace(trace)}"
     except OSError:  # the disk is full, say
         print(trace, file=sys.stderr)
-        return asdict(Problem(f"perception {name}", what, "perception doctor may know why."))
-    return asdict(Problem(f"perception {name}", what, f"perception doctor may know why. The trace is in {file}"))
+    return asdict(Problem(f"perception {name}", what, remedy))
 
 
-def _print(console: Console, text: str, style: str | None = None) -> None:
+def _keep_trace(trace: str) -> Path:
+    """Write a trace where only the user can read it: it may hold answers of respondents."""
+    try:
+        from perception.project import Project, project_root
+
+        file = Project(project_root()).internal / "last-error.txt"
+        file.write_text(trace, encoding="utf-8", errors="backslashreplace")
+    except (ImportError, OSError):  # a package is broken, or nothing has been made in this project
+        descriptor, name = tempfile.mkstemp(prefix="perception-error-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as opened:
+            opened.write(trace)
+        return Path(name)
+    return file
+
+
+def _print(console: Console, text: str) -> None:
     """Print text so that no path is cut: on a terminal lines break between words, elsewhere not at all."""
-    console.print(text, style=style, soft_wrap=not console.is_terminal, overflow="ignore", crop=False)
+    console.print(text, soft_wrap=not console.is_terminal, overflow="ignore", crop=False)
 
 
 def _show(problems: Sequence[dict[str, str]]) -> None:
@@ -297,6 +302,8 @@ def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
     with _followed([*waves, PUBLISHING]) as follow:
 
         def progress(place: str, stage: str, done: int, total: int) -> None:
+            if stage.startswith("Dependencies for step"):  # Dagster on what a failed step keeps from being made
+                return
             if stage == UNCHANGED:
                 outcomes[place] = UNCHANGED
             follow(place, stage, done, total)
@@ -387,8 +394,6 @@ def _in_lines() -> Progress:
     steps: dict[str, int] = {}
 
     def follow(place: str, stage: str, done: int, total: int) -> None:
-        if stage.startswith("Dependencies for step"):  # Dagster on what a failed step keeps from being made
-            return
         if place not in begun and total > 0:
             begun[place] = monotonic()
             _print(err, f"{place}: begun")
@@ -604,7 +609,7 @@ def doctor(as_json: AsJson = False) -> Facts:
 
 
 @_command("ui", "perception ui", "perception ui --port 3001")
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1", min=1, max=65535)] = 3000) -> Facts:
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1", min=1, max=65535)] = 3000) -> NoReturn:
     """Open the Dagster UI on this machine, with the project's own run history."""
     from perception.project import PROJECT_VARIABLE
     from pipelines.runner import open_instance

@@ -164,6 +164,8 @@ def test_run_tells_machines_the_outcome_of_each_wave(
 ) -> None:
     def fails(project: Project, waves: list[str], progress: runner.Progress) -> list[runner.RunFailure]:
         progress(FIRST, "raw_responses", 1, 2)
+        progress(FIRST, "another run is at work", 1, 2)
+        progress(FIRST, "Dependencies for step waves failed", 1, 2)
         print("a library says something")
         return [runner.RunFailure(place, "tidy_wave", "a [bold] cause") for place in (FIRST, runner.PUBLISHING)]
 
@@ -174,7 +176,13 @@ def test_run_tells_machines_the_outcome_of_each_wave(
     assert given["waves"] == [{"wave": FIRST, "outcome": "failed"}]
     assert given["publishing"] == "failed"
     assert [problem["what"] for problem in given["problems"]] == ["a [bold] cause"] * 2
-    for said in (f"{FIRST}: begun", "a library says something", f"✗ {FIRST}, asset tidy_wave: a [bold] cause"):
+    assert "Dependencies" not in result.stderr
+    for said in (
+        f"{FIRST}: begun",
+        f"{FIRST}: another run is at work",
+        "a library says something",
+        f"✗ {FIRST}, asset tidy_wave: a [bold] cause",
+    ):
         assert said in result.stderr
 
 
@@ -392,3 +400,15 @@ def test_doctor_ends_with_1_where_there_is_a_problem(invoke: Invoke, monkeypatch
     people = invoke("doctor")
     assert people.exit_code == 1
     assert people.stdout == result.stderr
+
+
+def test_a_package_that_is_broken_is_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("raise ImportError('pandas is broken')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from pipelines.cli import main; main()"
+    command = [sys.executable, "-c", code, "check", FIRST]
+    said = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert said.returncode == 1
+    assert "perception check: ImportError: pandas is broken" in said.stderr
+    assert len(said.stderr.splitlines()) == 2
