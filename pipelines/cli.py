@@ -309,7 +309,6 @@ def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
             follow(place, stage, done, total)
 
         failures = run_waves(project, named, progress) if named else update(project, progress)
-        _stop_if_interrupted(failures)
         for failure in failures:
             outcomes[failure.wave] = FAILED_STAGE
             follow(failure.wave, FAILED_STAGE, 0, 0)
@@ -328,12 +327,6 @@ def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
         **_places(project),
         "problems": problems,
     }
-
-
-def _stop_if_interrupted(failures: list[RunFailure]) -> None:
-    """Dagster takes Ctrl-C for a failure of the step that was at work; here it is Ctrl-C again."""
-    if any("DagsterExecutionInterruptedError" in failure.cause for failure in failures):
-        raise KeyboardInterrupt
 
 
 def _run_problems(failures: list[RunFailure]) -> list[dict[str, str]]:
@@ -454,7 +447,6 @@ def remove_wave_command(
     forget_wave(project, wave)
     with _followed([PUBLISHING]) as follow:
         failures = publish(project, follow)
-    _stop_if_interrupted(failures)
     if failures:
         _print(err, f"Wave {wave} is still on the published pages and tables until `perception run` succeeds.")
     problems = _run_problems(failures)

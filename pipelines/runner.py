@@ -249,6 +249,8 @@ def _run_job(
         for event in result.all_events
         if event.event_type == dg.DagsterEventType.STEP_FAILURE
     ]
+    if any("DagsterExecutionInterruptedError" in failure.cause for failure in failures):
+        raise KeyboardInterrupt  # Ctrl-C, which Dagster takes for a failure of the step: nothing else is begun
     if not result.success and not failures:
         failures.append(RunFailure(place, name, _run_cause(result)))
     return failures

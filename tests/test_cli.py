@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from typing import Any
 
 import duckdb
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 from filelock import FileLock
 from typer.testing import CliRunner, Result
 
 from perception import wave_folders
+from perception.intake import raw
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import release as releases
 from perception.simulate import programme
@@ -246,20 +247,17 @@ def test_an_unforeseen_error_is_one_line_and_its_trace_a_file(
     assert "RuntimeError" in answer(invoke("check", FIRST, "--json"))["problems"][0]["what"]
 
 
-@pytest.mark.parametrize("how", ["at once", "as Dagster tells it"])
-def test_ctrl_c_ends_a_run_with_130_and_one_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    def stopped(*_: object) -> list[runner.RunFailure]:
-        if how == "at once":
-            raise KeyboardInterrupt
-        cause = f"{DagsterExecutionInterruptedError.__module__}.{DagsterExecutionInterruptedError.__name__}"
-        return [runner.RunFailure(FIRST, "waves", cause)]
-
-    monkeypatch.setattr(runner, "run_waves", stopped)
+def test_ctrl_c_ends_a_run_with_130_and_one_line_and_nothing_else_is_begun(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[object] = []
+    monkeypatch.setattr(raw, "raw_responses", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(runner, "_publish", lambda *given: published.append(given) or [])
     result = invoke("run", "--wave", FIRST)
     assert result.exit_code == 130
-    assert len(result.stderr.split("\n")) == 3  # the line after `^C`, and no other
-    assert result.stderr.startswith("\nStopped by Ctrl-C.")
+    assert "\nStopped by Ctrl-C." in result.stderr
     assert result.stdout == ""
+    assert published == []
 
 
 def test_long_lines_and_paths_are_whole_when_piped(small_project: Project, tmp_path: Path) -> None:
