@@ -25,6 +25,11 @@ WIDER = "kp-haripur"
 """Whose change is of a larger district that was split."""
 NASTY = 'Satisfied with <script>alert("x")</script> & care'
 MADE_AT = "2026-01-01T00:00:00Z"
+SPECIAL = (
+    *(SUPPRESSED, CAREFUL, UNCOVERED, UNRELIABLE),
+    *(BETTER, WORSE, INCOMPARABLE, EXPLAINED, WIDER),
+)
+"""Districts that tables of fewer than all must have."""
 WAVES = {
     "kp-2018": ("Khyber Pakhtunkhwa 2018", "2018", None),
     "kp-2021": ("Khyber Pakhtunkhwa 2021", "2021", "kp-2018"),

@@ -28,6 +28,7 @@ from tests.site_tables import (
     NASTY,
     PLAN,
     REFERENCE,
+    SPECIAL,
     SUPPRESSED,
     UNCOVERED,
     WAVES,
@@ -54,6 +55,14 @@ def known():
 @pytest.fixture(scope="module")
 def tables(known) -> dict[str, pd.DataFrame]:
     return published_tables(known[1]["2018"])
+
+
+@pytest.fixture(scope="module")
+def few(known) -> dict[str, pd.DataFrame]:
+    """The tables of surveys in few districts, of which a site is soon built."""
+    units = known[1]["2018"]
+    named = [*SPECIAL, *units.loc[units["province_id"] != "kp", "district_id"].head(5)]
+    return published_tables(units[units["district_id"].isin(named)])
 
 
 @pytest.fixture(scope="module")
@@ -493,11 +502,11 @@ def test_provenance_names_the_table_that_has_what_is_shown(folder, kind, table):
     assert content["inputs"]["table"] == table
 
 
-def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(tmp_path, known, tables, monkeypatch):
-    folder = built_site(tmp_path / "public" / "site", tables)
+def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(tmp_path, known, few, monkeypatch):
+    folder = built_site(tmp_path / "public" / "site", few)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     no_pngs(monkeypatch)
-    pages = site.write_site(tables, *known, folder, made_at="2027-01-01T00:00:00Z")  # the time of making stays
+    pages = site.write_site(few, *known, folder, made_at="2027-01-01T00:00:00Z")  # the time of making stays
     assert pages["kp-2021/satisfied"] == folder / "kp-2021" / "satisfied.html"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -506,17 +515,15 @@ def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(t
 
     monkeypatch.setattr(images, "_write_pngs", fail)
     with pytest.raises(OSError, match="no space left"):
-        site.write_site(tables, *known, folder, made_at="2027-01-01T00:00:00Z")
+        site.write_site(few, *known, folder, made_at="2027-01-01T00:00:00Z")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_site(
-    tmp_path, known, tables, monkeypatch
-):
-    def write(name: str, root: Path, few: int) -> Path:
-        monkeypatch.setattr(processes, "FEW", few)
-        site.write_site(tables, *known, root / name, made_at=MADE_AT)
+def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_site(tmp_path, known, few, monkeypatch):
+    def write(name: str, root: Path, alone: int) -> Path:
+        monkeypatch.setattr(processes, "FEW", alone)
+        site.write_site(few, *known, root / name, made_at=MADE_AT)
         return root / name
 
     one, several = write("one", tmp_path, 1_000_000), write("several", tmp_path, 0)
@@ -527,7 +534,7 @@ def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_s
     assert contents[0] == contents[1]
     broken = {
         name: frame.replace({"indicator": {"satisfied": "no?path"}}) if "indicator" in frame else frame
-        for name, frame in tables.items()
+        for name, frame in few.items()
     }
     with pytest.raises(ValueError, match=r"kp-2021/no\?path.* is no path"):
         site.write_site(broken, *known, several, made_at=MADE_AT)
@@ -537,7 +544,7 @@ def test_processes_write_the_same_site_as_one_and_their_failure_leaves_the_old_s
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["one", "several"]
 
 
-def test_pages_of_waves_that_are_the_same_are_taken_over_and_no_others(tmp_path, known, tables, monkeypatch):
+def test_pages_of_waves_that_are_the_same_are_taken_over_and_no_others(tmp_path, known, few, monkeypatch):
     no_pngs(monkeypatch)
     written: list[str] = []
     write = wave_parts.write_wave_pages
@@ -546,11 +553,11 @@ def test_pages_of_waves_that_are_the_same_are_taken_over_and_no_others(tmp_path,
     def build(**changed: pd.DataFrame) -> list[str]:
         """The waves whose pages are written."""
         written.clear()
-        site.write_site(tables | changed, *known, tmp_path / "site", made_at=MADE_AT, kept=tmp_path / "kept")
+        site.write_site(few | changed, *known, tmp_path / "site", made_at=MADE_AT, kept=tmp_path / "kept")
         return sorted(written)
 
     def scaled(table: str, column: str, wave: str) -> dict[str, pd.DataFrame]:
-        frame = tables[table].copy()
+        frame = few[table].copy()
         frame.loc[frame["wave"] == wave, column] *= 0.5
         return {table: frame}
 
@@ -562,9 +569,9 @@ def test_pages_of_waves_that_are_the_same_are_taken_over_and_no_others(tmp_path,
     assert build(**scaled("published_estimates", "estimate", "kp-2018")) == ["kp-2018", "kp-2021", "punjab-2021"]
 
     build()
-    renamed = tables["published_waves"].replace({"title": {"Khyber Pakhtunkhwa 2018": "The wave before"}})
+    renamed = few["published_waves"].replace({"title": {"Khyber Pakhtunkhwa 2018": "The wave before"}})
     assert build(published_waves=renamed) == ["kp-2018", "kp-2021"]
-    site.write_site(tables | {"published_waves": renamed}, *known, tmp_path / "new", made_at=MADE_AT)
+    site.write_site(few | {"published_waves": renamed}, *known, tmp_path / "new", made_at=MADE_AT)
     one, other = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in ("site", "new")
@@ -578,8 +585,8 @@ def test_pages_of_waves_that_are_the_same_are_taken_over_and_no_others(tmp_path,
     assert len(list((tmp_path / "kept").iterdir())) == 3
 
 
-def test_a_failed_swap_brings_the_old_site_back(tmp_path, known, tables, monkeypatch):
-    folder = built_site(tmp_path / "public" / "site", tables)
+def test_a_failed_swap_brings_the_old_site_back(tmp_path, known, few, monkeypatch):
+    folder = built_site(tmp_path / "public" / "site", few)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     rename = site.os.replace
     no_pngs(monkeypatch)
@@ -591,7 +598,7 @@ def test_a_failed_swap_brings_the_old_site_back(tmp_path, known, tables, monkeyp
 
     monkeypatch.setattr(site.os, "replace", fail_once)
     with pytest.raises(OSError, match="busy"):
-        site.write_site(tables, *known, folder, made_at="2027-01-01T00:00:00Z")
+        site.write_site(few, *known, folder, made_at="2027-01-01T00:00:00Z")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert list(folder.parent.iterdir()) == [folder]
 
