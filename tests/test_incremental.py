@@ -78,7 +78,6 @@ def test_only_what_changed_is_made_again_and_the_results_are_those_of_a_run_from
     write_small_wave(run_project.waves / FIRST, small_answers(seed=4))
     assert updated(run_project) == ALL
     assert updated(run_project) == set()
-    assert_as_from_nothing(run_project, tmp_path / "first")
 
 
 def test_a_named_wave_is_made_again_and_one_that_was_compared_with_another_run_too(
