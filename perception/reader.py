@@ -23,6 +23,7 @@ from perception.project import Project, project_root
 from perception.publish import maps, views, words
 from perception.publish.maps import BaseMap, Kind, MapSpec, Row, records
 from perception.publish.views import Subject
+from perception.publish.warehouse import sql_name, sql_text
 from perception.schemas import (
     LEVELS,
     METHODS,
@@ -127,7 +128,7 @@ class Reader:
     def waves(self) -> pd.DataFrame:
         """The published waves, newest first: wave, title, round, fieldwork, who ran it, size, whether simulated."""
         with self._connection() as connection:
-            frame = _newest_first(_rows(connection, "published_waves"))
+            frame = maps.newest_first(_rows(connection, "published_waves"))
         return frame[
             [
                 *("wave", "title", "round", "predecessor", "first_day", "last_day", "producer"),
@@ -142,7 +143,7 @@ class Reader:
         (`instrument`), not between them.
         """
         with self._connection() as connection:
-            waves = _newest_first(_rows(connection, "published_waves"))
+            waves = maps.newest_first(_rows(connection, "published_waves"))
             if wave is not None:
                 _known_wave(waves, wave)
             indicators = _rows(connection, "published_indicators")
@@ -208,7 +209,7 @@ class Reader:
         with self._connection() as connection:
             waves = _waves_of(connection, indicator, wave)
             if scope == "round":
-                waves = _together(records(_newest_first(_rows(connection, "published_waves"))), waves[0])
+                waves = _together(records(maps.newest_first(_rows(connection, "published_waves"))), waves[0])
             rows = _rows(connection, "district_rankings", {"scope": scope})
         rows = rows[rows["wave"].isin([one["wave"] for one in waves]) & (rows["indicator"] == indicator)]
         if rows["rank_low"].isna().all():
@@ -274,9 +275,8 @@ class Reader:
             raise InputError([Problem(str(self._file), what, remedy)])
         # Attached to a database of its own: DuckDB would hand out the file as somebody else in this process opened it.
         with duckdb.connect() as connection:
-            path = str(self._file).replace("'", "''")
             try:
-                connection.execute(f"ATTACH '{path}' AS warehouse (READ_ONLY)")
+                connection.execute(f"ATTACH {sql_text(str(self._file))} AS warehouse (READ_ONLY)")
             except duckdb.Error as error:
                 remedy = "If a run or another program is writing it, wait; otherwise run `perception run` again."
                 raise InputError([Problem(str(self._file), f"cannot be read ({error})", remedy)]) from error
@@ -323,21 +323,19 @@ def _subject(
 ) -> tuple[Subject, set[str]]:
     """An indicator of a wave as the site shows it, and every district of the wave that has an estimate of anything."""
     waves = _rows(connection, "published_waves")
-    alike = waves[(waves["instrument"] == wave["instrument"]) & (waves["simulated"] == wave["simulated"])]
-    (facts,) = records(_rows(connection, "published_indicators", {"wave": wave["wave"], "indicator": indicator}))
-    key = {"wave": list(alike["wave"]), "indicator": indicator, "domain": "all"}
-    shown = maps.shown_estimates(_rows(connection, "published_estimates", key))
+    facts = _rows(connection, "published_indicators", {"wave": wave["wave"], "indicator": indicator})
+    shown = maps.shown_estimates(_rows(connection, "published_estimates", {"indicator": indicator, "domain": "all"}))
     ranks = _rows(connection, "district_rankings", {"wave": wave["wave"], "indicator": indicator})
     surveyed = connection.execute(
         "SELECT DISTINCT unit_id FROM published_estimates WHERE wave = ? AND level = 'district'", [wave["wave"]]
     ).fetchall()
-    peers = shown.loc[(shown["level"] == "district") & (shown["quality"] != "suppress"), "estimate"]
+    scales = maps.scales({"published_waves": waves, "published_indicators": facts, "published_estimates": shown})
     of = views.subject(
         wave=wave,
-        indicator=facts,
+        indicator=records(facts)[0],
         estimates=records(shown[shown["wave"] == wave["wave"]]),
         rankings=records(ranks),
-        scale=maps.scale(facts, peers),
+        scale=scales[wave["wave"], indicator],
         districts=records(units.drop(columns="wave").sort_values(["province", "name"])),
     )
     return of, {str(unit) for (unit,) in surveyed}
@@ -370,7 +368,7 @@ def _columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, 
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    (count,) = connection.execute(f"SELECT count(*) FROM {_name(table)}").fetchone() or (0,)
+    (count,) = connection.execute(f"SELECT count(*) FROM {sql_name(table)}").fetchone() or (0,)
     return int(count)
 
 
@@ -399,12 +397,12 @@ def _rows(
     for name, wanted in (filters or {}).items():
         values = _values(wanted)
         stated = [value for value in values if value is not None]
-        either = [f"{_name(name)} IN ({', '.join('?' * len(stated))})"] if stated else []
-        either += [f"{_name(name)} IS NULL"] if None in values else []
+        either = [f"{sql_name(name)} IN ({', '.join('?' * len(stated))})"] if stated else []
+        either += [f"{sql_name(name)} IS NULL"] if None in values else []
         conditions.append(f"({' OR '.join(either) or 'false'})")
         parameters += stated
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return conform(connection.execute(f"SELECT * FROM {_name(table)}{where}", parameters).df(), table)
+    return conform(connection.execute(f"SELECT * FROM {sql_name(table)}{where}", parameters).df(), table)
 
 
 def _values(wanted: object) -> list[Any]:
@@ -418,7 +416,7 @@ def _value_problems(
     connection: duckdb.DuckDBPyConnection, table: str, column: str, wanted: Sequence[object]
 ) -> list[Problem]:
     """The wanted values that a column does not hold, with the nearest."""
-    found = connection.execute(f"SELECT DISTINCT {_name(column)} FROM {_name(table)}").fetchall()
+    found = connection.execute(f"SELECT DISTINCT {sql_name(column)} FROM {sql_name(table)}").fetchall()
     there = {value for (value,) in found if value is not None}
     where = f"table {table}, column {column}"
     known = [str(value) for value in there]
@@ -427,10 +425,6 @@ def _value_problems(
         for value in dict.fromkeys(wanted)
         if value is not None and value not in there
     ]
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -472,11 +466,6 @@ def _query_problem(connection: duckdb.DuckDBPyConnection, query: str, message: s
     return Problem("sql", what, "Correct the query; describe(table) lists the columns of a table.")
 
 
-def _newest_first(waves: pd.DataFrame) -> pd.DataFrame:
-    """Rows of published_waves, newest first, as the site lists them."""
-    return waves.sort_values(["last_day", "wave"], ascending=[False, True], ignore_index=True)
-
-
 def _known_wave(waves: pd.DataFrame, wave: str) -> Row:
     """The row of a wave in published_waves; InputError when there is none."""
     if problems := _unknown("wave", [wave], waves["wave"]):
@@ -489,7 +478,7 @@ def _waves_of(connection: duckdb.DuckDBPyConnection, indicator: str, wave: str |
 
     What people answered comes before what is simulated, however new, as on the site.
     """
-    waves = _newest_first(_rows(connection, "published_waves"))
+    waves = maps.newest_first(_rows(connection, "published_waves"))
     having = _rows(connection, "published_indicators")
     problems = _unknown("indicator", [indicator], having["indicator"].unique())
     problems += _unknown("wave", [wave] if wave is not None else [], waves["wave"])

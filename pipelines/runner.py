@@ -32,7 +32,7 @@ from pipelines.unchanged import publication_inputs, publication_is_unchanged, wa
 
 PUBLISHING = "publishing"
 UNCHANGED = "unchanged"
-SIDE_BY_SIDE = min(2, os.cpu_count() or 1)
+SIDE_BY_SIDE = min(2, cores())
 """Waves made at the same time, each in a process of its own."""
 
 LOWEST_SHOWN = 3

@@ -279,16 +279,20 @@ def _variable(name: str, *children: Element, **attributes: str) -> Element:
 
 def _design_variables(wave: Wave) -> list[Element]:
     """Place, sample design and weight: what estimates need besides answers."""
-    meanings = {column.name: column.meaning for column in TABLES["responses"].columns}
     return [
         _variable(
             name,
-            _leaf("labl", meanings[name]),
+            _leaf("labl", _meaning(name)),
             *([] if name == _WEIGHT else [_leaf("varFormat", "", type="character")]),
             **_kind_of_design(name),
         )
         for name in _DESIGN
     ]
+
+
+def _meaning(name: str) -> str:
+    """What a column of responses means that every wave may have."""
+    return next(column.meaning for column in TABLES["responses"].columns if column.name == name)
 
 
 def _kind_of_design(name: str) -> dict[str, str]:
@@ -311,17 +315,15 @@ def _variables(wave: Wave, instrument: Instrument, codebook: pd.DataFrame) -> li
 
 def _background(name: str, wave: Wave, rows: pd.DataFrame) -> list[Element]:
     """A background variable, blank where nothing is known; with the age its bands."""
-    column = next(column for column in TABLES["responses"].columns if column.name == name)
     labels = {category: category.capitalize() for category in BACKGROUND[name]}
-    whole = _answered(column.name, _literal(rows), Text(en=column.meaning), labels, wave, rows)
+    whole = _answered(name, _literal(rows), Text(en=_meaning(name)), labels, wave, rows)
     if name != "age":
         kind = {"nature": "nominal" if name in ("sex", "urban") else "ordinal", "representationType": "code"}
         return [_variable(name, *whole, **kind)]
     age = _variable(name, *whole, intrvl="contin", nature="ratio", measUnit="years", representationType="numeric")
-    meaning = next(column.meaning for column in TABLES["responses"].columns if column.name == "age_group")
     bands = _variable(
         "age_group",
-        _leaf("labl", meaning),
+        _leaf("labl", _meaning("age_group")),
         *(_category(band, [_leaf("labl", f"{band} years")]) for band in AGE_GROUPS),
         _branch("derivation", _leaf("drvdesc", "From age"), var="V_age"),
         nature="ordinal",

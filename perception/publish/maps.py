@@ -246,6 +246,11 @@ def scale(indicator: Row, peers: pd.Series) -> Scale:
     return Scale("mean", text(indicator["unit"]), cuts, decimals)
 
 
+def newest_first(waves: pd.DataFrame) -> pd.DataFrame:
+    """Rows of published_waves, the newest first."""
+    return waves.sort_values(["last_day", "wave"], ascending=[False, True], ignore_index=True)
+
+
 def scales(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], Scale]:
     """The scale of every indicator in every wave, from published_waves, published_indicators and published_estimates.
 

@@ -127,8 +127,11 @@ class Work:
     @cached_property
     def waves(self) -> list[Row]:
         """The waves, newest first."""
-        newest_first = self.tables["published_waves"].sort_values(["last_day", "wave"], ascending=[False, True])
-        return records(newest_first)
+        return records(maps.newest_first(self.tables["published_waves"]))
+
+    def wave(self, name: str) -> Row:
+        """The row of a wave."""
+        return next(wave for wave in self.waves if wave["wave"] == name)
 
     @cached_property
     def titles(self) -> dict[str, str]:

@@ -31,7 +31,9 @@ def build_warehouse(target: Path, tables: Mapping[str, Sequence[Path]]) -> dict[
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with duckdb.connect() as connection:
-            connection.execute(f"ATTACH {_text(str(aside))} AS warehouse (STORAGE_VERSION {_text(STORAGE_VERSION)})")
+            connection.execute(
+                f"ATTACH {sql_text(str(aside))} AS warehouse (STORAGE_VERSION {sql_text(STORAGE_VERSION)})"
+            )
             with ThreadPoolExecutor(cores()) as threads:
                 there = {name: files for name, files in sorted(tables.items()) if files}
                 copied = threads.map(partial(_copy_table, connection), there, there.values())
@@ -46,26 +48,28 @@ def build_warehouse(target: Path, tables: Mapping[str, Sequence[Path]]) -> dict[
 
 def _copy_table(warehouse: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> int:
     """Copy a table in a transaction of its own, so that others may be copied at the same time."""
-    table = f"warehouse.{_name(name)}"
-    source = "[" + ", ".join(_text(str(file)) for file in files) + "]"
+    table = f"warehouse.{sql_name(name)}"
+    source = "[" + ", ".join(sql_text(str(file)) for file in files) + "]"
     with warehouse.cursor() as connection:
         connection.execute("BEGIN")
         connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({source}, union_by_name = true)")
-        connection.execute(f"COMMENT ON TABLE {table} IS {_text(TABLES[name].meaning)}")
+        connection.execute(f"COMMENT ON TABLE {table} IS {sql_text(TABLES[name].meaning)}")
         there = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
         for column in (column for column in TABLES[name].columns if column.name in there):
             meaning = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
-            connection.execute(f"COMMENT ON COLUMN {table}.{_name(column.name)} IS {_text(meaning)}")
+            connection.execute(f"COMMENT ON COLUMN {table}.{sql_name(column.name)} IS {sql_text(meaning)}")
         (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
         connection.execute("COMMIT")
     return int(count)
 
 
-def _text(value: str) -> str:
+def sql_text(value: str) -> str:
+    """A text as DuckDB's SQL writes it."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def _name(value: str) -> str:
+def sql_name(value: str) -> str:
+    """The name of a table or column as DuckDB's SQL writes it."""
     return '"' + value.replace('"', '""') + '"'
 
 

@@ -46,8 +46,7 @@ from perception.publish.views import Subject
 def wave_work(work: Work, name: str) -> WaveWork:
     """The work on a wave, prepared once."""
     if name not in work.by_wave:
-        (wave,) = (wave for wave in work.waves if wave["wave"] == name)
-        work.by_wave[name] = _wave_work(work, wave)
+        work.by_wave[name] = _wave_work(work, work.wave(name))
     return work.by_wave[name]
 
 

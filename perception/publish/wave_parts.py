@@ -34,7 +34,7 @@ class _Part:
 
 def part_of(work: Work, name: str) -> Work:
     """What the pages of a wave are made from, and a folder of their own."""
-    (wave,) = (wave for wave in work.waves if wave["wave"] == name)
+    wave = work.wave(name)
     shared = {one["wave"] for one in work.waves if together(one) == together(wave)} | {maps.text(wave["predecessor"])}
     tables = {
         table: frame[frame["wave"].isin(shared | {name} if table in _SHARED else {name})]
