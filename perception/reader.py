@@ -36,12 +36,16 @@ from perception.schemas import (
 )
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from perception.publish.notebook_chart import NotebookChart
+    from perception.publish.notebook_map import NotebookMap
 
 INTERNAL_NOTE = "internal tables: what they hold must not be published"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SCOPES = ("province", "round")
 
+_DIFFERENCES = {"change", "contribution", "effect"}
+_TESTS = {"p", "p_value"}
+"""Columns of differences, and those that only tables of differences have."""
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "DOUBLE": "number", "FLOAT": "number"}
 _ORDER = {key: place for place, key in enumerate((*SDG_SEXES, *SDG_LOCATIONS, *SDG_AGES, *SDG_QUANTILES))}
 """The order in which categories are listed; others follow by name."""
@@ -135,6 +139,17 @@ class Reader:
                 *("respondents", "districts", "simulated"),
             ]
         ]
+
+    def districts(self, wave: str) -> pd.DataFrame:
+        """The districts on a wave's map: district_id, district, division, province, their ids, and census figures.
+
+        Populations are of 2017 and 2023; `urban_share` is 0..1. InputError when there is no such wave.
+        """
+        with self._connection() as connection:
+            facts = _known_wave(_rows(connection, "published_waves"), wave)
+        places = self._units_of([facts]).sort_values(["province", "name"], ignore_index=True)
+        kept = ["district_id", "name", "division", "division_id", "province", "province_id"]
+        return places[[*kept, "population_2017", "population_2023", "urban_share"]].rename(columns={"name": "district"})
 
     def indicators(self, wave: str | None = None) -> pd.DataFrame:
         """The published indicators, of a wave or of all: indicator, label, kind, unit, headline, service, waves.
@@ -232,7 +247,7 @@ class Reader:
         order = ["wave", "province", "district_id", "district", "band", "rank_set", *_NUMBERS, "rank_expected"]
         return rows[[*order, "quality", "reason", "simulated"]]
 
-    def map(self, indicator: str, wave: str | None = None, kind: Kind = "map") -> Figure:
+    def map(self, indicator: str, wave: str | None = None, kind: Kind = "map") -> NotebookMap:
         """The site's map of an indicator in a wave as a Plotly figure: `map`, `bands`, `change` or `uncertainty`.
 
         Classes, colours, notes and what is said of a district are those of the site's page; source, boundaries and the
@@ -255,6 +270,45 @@ class Reader:
 
         spec, base = self._specification(of, kind, surveyed, changes, titles)
         return notebook_figure(spec, base)
+
+    def chart(self, rows: pd.DataFrame, label: str, title: str, value: str = "estimate") -> NotebookChart:
+        """Rows of a table, in their order, as dots with their 95 % intervals in one image.
+
+        `rows` are what `estimate`, `ranking`, `table` or `sql` returned, with whatever was left out, joined or sorted;
+        `label` and `value` name columns of them, and the ends of intervals stand in `low` and `high`, or such as
+        `contribution_low`. Shares are shown in percent. A dot is hollow where an estimate has to be used with caution,
+        or where a difference cannot be told from zero. InputError for columns that are not there, and where nothing
+        can be shown on one axis.
+        """
+        ends = [(f"{value}_low", f"{value}_high"), ("low", "high")]
+        low, high = next((pair for pair in ends if set(pair) <= set(rows.columns)), ends[-1])
+        if problems := _unknown("column", [label, value, low, high, "wave", "simulated"], rows.columns):
+            raise InputError(problems)
+        if rows[value].isna().all():
+            raise InputError(
+                [Problem(f"column {value}", "no row has a number", "`reason` says why, where it is there.")]
+            )
+        waves = list(dict.fromkeys(rows["wave"]))
+        indicators = list(dict.fromkeys(rows["indicator"])) if "indicator" in rows else []
+        with self._connection() as connection:
+            known = _rows(connection, "published_waves")
+            facts = [_known_wave(known, wave) for wave in waves]
+            scales = [found for (wave, _), found in _scales(connection, indicators).items() if wave in waves]
+            scales = scales or [maps.Scale("share", "", (), 1)]
+        if len(units := {(one.kind, one.unit) for one in scales}) > 1:
+            said = ", ".join(sorted(unit or kind for kind, unit in units))
+            raise InputError([Problem("rows", f"are in different units ({said})", "Keep rows of one unit.")])
+        from perception.publish.notebook_chart import Columns, interval_chart
+
+        return interval_chart(
+            rows=records(rows),
+            columns=Columns(label, value, low, high),
+            scale=max(scales, key=lambda one: one.decimals),
+            difference=value in _DIFFERENCES or not _TESTS.isdisjoint(rows.columns),
+            title=title,
+            survey=words.list_of([one["title"] for one in facts], 3),
+            source=" ".join(dict.fromkeys(maps.source_words(one) for one in facts)),
+        )
 
     def citation(self, wave: str) -> str:
         """How to cite numbers of a wave: the survey, the software that estimated them, the licence.
@@ -322,23 +376,34 @@ def _subject(
     connection: duckdb.DuckDBPyConnection, wave: Row, indicator: str, units: pd.DataFrame
 ) -> tuple[Subject, set[str]]:
     """An indicator of a wave as the site shows it, and every district of the wave that has an estimate of anything."""
-    waves = _rows(connection, "published_waves")
     facts = _rows(connection, "published_indicators", {"wave": wave["wave"], "indicator": indicator})
     shown = maps.shown_estimates(_rows(connection, "published_estimates", {"indicator": indicator, "domain": "all"}))
     ranks = _rows(connection, "district_rankings", {"wave": wave["wave"], "indicator": indicator})
     surveyed = connection.execute(
         "SELECT DISTINCT unit_id FROM published_estimates WHERE wave = ? AND level = 'district'", [wave["wave"]]
     ).fetchall()
-    scales = maps.scales({"published_waves": waves, "published_indicators": facts, "published_estimates": shown})
     of = views.subject(
         wave=wave,
         indicator=records(facts)[0],
         estimates=records(shown[shown["wave"] == wave["wave"]]),
         rankings=records(ranks),
-        scale=scales[wave["wave"], indicator],
+        scale=_scales(connection, [indicator])[wave["wave"], indicator],
         districts=records(units.drop(columns="wave").sort_values(["province", "name"])),
     )
     return of, {str(unit) for (unit,) in surveyed}
+
+
+def _scales(connection: duckdb.DuckDBPyConnection, indicators: Sequence[str]) -> dict[tuple[str, str], maps.Scale]:
+    """How values of indicators are written and classed in each wave, as on the site."""
+    of = {"indicator": list(indicators)}
+    shown = maps.shown_estimates(_rows(connection, "published_estimates", of | {"domain": "all"}))
+    return maps.scales(
+        {
+            "published_waves": _rows(connection, "published_waves"),
+            "published_indicators": _rows(connection, "published_indicators", of),
+            "published_estimates": shown,
+        }
+    )
 
 
 def _no_map(of: Subject, why: str) -> Problem:

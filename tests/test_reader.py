@@ -6,17 +6,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import plotly.io
 import pytest
+from PIL import Image
 from plotly.graph_objects import Figure
 
 import perception
 from perception.errors import InputError
 from perception.project import Project
 from perception.publish import maps, words
+from perception.publish.figures import NOT_CAUSE
 from perception.publish.warehouse import build_warehouse
 from perception.reader import INTERNAL_NOTE, Reader
 from perception.schemas import TABLES
@@ -367,3 +371,85 @@ def test_a_citation_names_software_and_survey_and_says_what_is_simulated(reader:
     assert reader.citation("kp-2021").startswith(maps.SIMULATED)
     (said,) = problems(lambda: reader.citation("kp2021"))
     assert "kp-2021" in said
+
+
+def shown_in_a_notebook(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")
+    monkeypatch.setattr("IPython.display.display", lambda content, **_: shown.append(content))
+    monkeypatch.setattr(
+        "plotly.io.show", lambda one, **_: shown.append({"application/vnd.plotly.v1+json": one.to_json()})
+    )
+    figure._ipython_display_()
+    return shown
+
+
+def test_a_notebook_keeps_the_image_of_a_map_beside_it_unless_it_was_changed(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = reader.map("satisfied", "kp-2021")
+    (shown,) = shown_in_a_notebook(figure, monkeypatch)
+    assert set(shown) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}
+    with Image.open(BytesIO(shown["image/png"])) as image:
+        assert maps.SIMULATED in image.info["Title"]
+    assert shown["text/plain"].startswith(maps.SIMULATED)
+    (shown,) = shown_in_a_notebook(figure.update_layout(title="My own"), monkeypatch)
+    assert set(shown) == {"application/vnd.plotly.v1+json"}
+
+
+def test_a_chart_shows_estimates_in_their_order_with_intervals_respondents_and_cautions(reader: Reader) -> None:
+    rows = reader.estimate("satisfied", wave="kp-2021").sort_values("estimate")
+    figure = reader.chart(rows, "district", "Satisfied, by district").figure
+    known = rows.dropna(subset="estimate")
+    assert [bar.label for bar in figure.bars] == list(known["district"])
+    for bar, row in zip(figure.bars, maps.records(known), strict=True):
+        assert bar.value == f"{row['estimate']:.1%}"
+        assert (bar.interval.low, bar.interval.high) == pytest.approx((100 * row["low"], 100 * row["high"]))
+        assert bar.detail == f"{row['n']:,} respondents"
+        assert bool(bar.sign) == (row["quality"] != "caution")
+    assert figure.simulated
+    assert figure.alt.startswith(maps.SIMULATED)
+    assert f"{len(rows) - len(known)} of {len(rows)} are not published." in figure.notes
+    assert "Source: Producer (2021)" in figure.source
+    assert (figure.measure, figure.key[1]) == ("Percent", ("point", 0, "use with caution"))
+
+
+def test_a_chart_of_differences_leaves_open_what_cannot_be_told_from_zero(reader: Reader) -> None:
+    rows = reader.table("published_trends", wave="kp-2021", indicator="satisfied", level="district", domain="all")
+    figure = reader.chart(rows, "unit_id", "Change", value="change").figure
+    bars = {bar.label: bar for bar in figure.bars}
+    known = {row["unit_id"]: row for row in maps.records(rows.dropna(subset="change"))}
+    assert {name: bar.sign for name, bar in bars.items()} == {
+        name: {"better": 1, "worse": -1, "cannot_tell": 0}[row["verdict"]] for name, row in known.items()
+    }
+    assert {bar.sign for bar in figure.bars} == {-1, 0, 1}
+    assert bars[BETTER].value == "+5.0"
+    assert figure.measure == "Difference, percentage points"
+    assert NOT_CAUSE in figure.notes
+    assert f"{sum(bool(bar.sign) for bar in figure.bars)} of {len(bars)} can be told from zero." in figure.alt
+
+
+def test_a_chart_says_what_it_cannot_show(reader: Reader) -> None:
+    rows = reader.estimate("satisfied", wave="kp-2021")
+    said = problems(lambda: reader.chart(rows, "districts", "Satisfied", value="share"))
+    assert "column districts" in said[0]
+    assert "Nearest: district" in said[0]
+    assert "column share" in said[1]
+    (said,) = problems(lambda: reader.chart(rows[rows["estimate"].isna()], "district", "None"))
+    assert "no row has a number" in said
+    minutes = reader.estimate("minutes", wave="punjab-2021")
+    (said,) = problems(lambda: reader.chart(pd.concat([rows, minutes]), "district", "Both"))
+    assert "different units (minutes, share)" in said
+    assert reader.chart(minutes, "district", "Minutes").figure.measure == "Minutes"
+
+
+def test_districts_of_a_wave_have_names_and_census_figures(reader: Reader) -> None:
+    _, units = reference()
+    found = reader.districts("kp-2021").set_index("district_id")
+    swat = units["2018"].set_index("district_id").loc["kp-swat"]
+    assert set(found.index) == set(units["2018"]["district_id"])
+    assert found.loc["kp-swat", ["district", "division", "population_2023"]].tolist() == [
+        *("Swat", swat["division"], swat["population_2023"])
+    ]
+    (said,) = problems(lambda: reader.districts("kp-2012"))
+    assert "Nearest: kp-2018" in said

@@ -5,28 +5,55 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from perception.publish import maps, plotly_map, static_map
+from plotly import io
+from plotly.graph_objects import Figure
+
+from perception.publish import drawing, maps, plotly_map, static_map
 from perception.publish.maps import BaseMap, MapSpec
 from perception.publish.plotly_map import FONTS
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 _INNER, _MAP, _MARGIN = 800, 580, 16  # in pixels; the map's longer side, beside which the legend stands
 _LETTERS = 125  # of a note in a line
 _SMALL_LINE = 15
 
 
-def notebook_figure(spec: MapSpec, base: BaseMap) -> Figure:
+class NotebookMap(Figure):  # type: ignore[misc]
+    """A Plotly figure that leaves the site's image of the same map beside it in a notebook.
+
+    A code repository, a mail or a converted notebook shows no Plotly figures, but images. A figure that was changed
+    after it was made goes without, or the image would say something else.
+    """
+
+    _made: Mapping[str, Any] | None = None
+    _image: drawing.Drawing | None = None
+    _alt: str = ""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], image: drawing.Drawing, alt: str) -> NotebookMap:
+        """A figure of this content that has this image with this alt text."""
+        figure = cls(content)
+        figure._image, figure._alt, figure._made = image, alt, figure.to_plotly_json()
+        return figure
+
+    def _ipython_display_(self) -> None:
+        if self._image is None or io.renderers.default != "plotly_mimetype" or self.to_plotly_json() != self._made:
+            super()._ipython_display_()
+            return
+        from IPython.display import display
+
+        one, _ = drawing.pngs(self._image)
+        shown = {**self._repr_mimebundle_(), "image/png": one, "text/plain": self._alt}
+        display(shown, raw=True, metadata={"image/png": {"alt": self._alt}})  # type: ignore[no-untyped-call]
+
+
+def notebook_figure(spec: MapSpec, base: BaseMap) -> NotebookMap:
     """The map with what the page says around it: title, legend, notes, source.
 
     Districts are areas of a plane, projected as in the site's images: Plotly's own maps fetch an outline of the world
     from a server, and stay blank without.
     """
-    from plotly.graph_objects import Figure
-
     page = plotly_map.figure(spec, base)
     told = {
         key: text
@@ -64,7 +91,10 @@ def notebook_figure(spec: MapSpec, base: BaseMap) -> Figure:
     layout["hoverlabel"] = page["layout"]["hoverlabel"]
     layout["xaxis"] = {"visible": False, "range": [0, canvas.width], "domain": [0, canvas.width * scale / _INNER]}
     layout["yaxis"] = {"visible": False, "range": [canvas.height, 0], "scaleanchor": "x"}
-    return Figure({"data": [*districts, *borders, *_legend(spec)], "layout": layout})
+    content = {"data": [*districts, *borders, *_legend(spec)], "layout": layout}
+    alt = ". ".join(text.rstrip(".") for text in (spec.title, spec.subtitle, spec.summary) if text)
+    alt = f"{maps.SIMULATED}. Map. {alt}." if spec.simulated else f"Map. {alt}."
+    return NotebookMap.of(content, static_map.drawing(spec, canvas), alt)
 
 
 def _outline(rings: Iterable[Any], line: Mapping[str, Any]) -> dict[str, Any]:

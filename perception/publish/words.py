@@ -665,14 +665,14 @@ def _class_words(number: int, scale: Scale) -> str:
     return f"{ends[-1]} or more" if number == len(ends) else f"{ends[number - 1]} to under {ends[number]}"
 
 
-def _number(value: float, scale: Scale) -> str:
+def shown_number(value: float, scale: Scale) -> str:
     """A difference without its unit, with a real minus sign and no negative zero."""
     text = scale.number(value)
     return scale.number(0.0) if float(text) == 0 else text.replace("-", "−")
 
 
 def _size(value: float, scale: Scale) -> str:
-    return _number(value, scale) + _unit(scale)
+    return shown_number(value, scale) + _unit(scale)
 
 
 def _sign(at: float, low: float, high: float, scale: Scale) -> int:
@@ -695,7 +695,7 @@ def _leaves_out_zero(row: Row, scale: Scale) -> bool:
 
 
 def _ends(low: float, high: float, scale: Scale) -> str:
-    return f"{INTERVAL} {_number(low, scale)} to {_number(high, scale)}"
+    return f"{INTERVAL} {shown_number(low, scale)} to {shown_number(high, scale)}"
 
 
 def _apart(row: Row, number: str, scale: Scale) -> tuple[str, str]:
