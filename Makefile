@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: run test lint bench ui clean requirements
+.PHONY: run test lint bench ui lab notebooks clean requirements
 
 run: $(VENV)/installed
 	$(BIN)/perception run
@@ -25,6 +25,14 @@ bench: $(VENV)/installed-dev
 
 ui: $(VENV)/installed
 	$(BIN)/perception ui
+
+# The notebooks in JupyterLab, which is installed into .venv.
+lab: $(VENV)/installed-lab
+	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
+
+# Runs all notebooks and keeps their outputs, which are committed: on the sample waves only.
+notebooks: $(VENV)/installed-dev
+	$(BIN)/python notebooks/make.py
 
 clean:
 	rm -rf $(VENV) data/processed
@@ -51,6 +59,14 @@ ifdef UV
 	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
 else
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+endif
+	touch $@
+
+$(VENV)/installed-lab: requirements-lab.txt $(VENV)/installed
+ifdef UV
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-lab.txt
+else
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-lab.txt
 endif
 	touch $@
 

@@ -36,5 +36,9 @@ class InputError(Exception):
         heading = "1 problem" if count == 1 else f"{count} problems"
         super().__init__(heading + ":\n" + "\n".join(f"  - {problem}" for problem in self.problems))
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the problems, not the code that found them."""
+        return str(self).splitlines()
+
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         return InputError, (self.problems,)  # by default only the message would reach another process

@@ -43,9 +43,14 @@ INTERNAL_NOTE = "internal tables: what they hold must not be published"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SCOPES = ("province", "round")
 
+_WRITTEN = {"estimate", "low", "high", "before", "after", "change", "effect", "contribution"}
+_VALUES = {"before", "after"}
 _DIFFERENCES = {"change", "contribution", "effect"}
 _TESTS = {"p", "p_value"}
-"""Columns of differences, and those that only tables of differences have."""
+"""Columns that are written as the site writes them; those that are never differences, and always; and those that only
+tables of differences have."""
+_LISTED = {"wave": "published_waves", "indicator": "published_indicators"}
+"""Where all the values of a column are listed, of which a table may have no row."""
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "DOUBLE": "number", "FLOAT": "number"}
 _ORDER = {key: place for place, key in enumerate((*SDG_SEXES, *SDG_LOCATIONS, *SDG_AGES, *SDG_QUANTILES))}
 """The order in which categories are listed; others follow by name."""
@@ -111,7 +116,8 @@ class Reader:
         """A table, or its rows in which each column named in `filters` has the value, or one of the values, given.
 
         `None` stands for null. Columns are typed as `schemas.conform` types them. InputError lists every column that
-        the table does not have and every value that is not in its column.
+        the table does not have and every value that is not in its column; a wave or an indicator that is published may
+        have no row.
         """
         with self._connection() as connection:
             return _asked_rows(connection, name, filters)
@@ -244,7 +250,17 @@ class Reader:
             ),
             reason=_reasons(rows),
         )
-        order = ["wave", "province", "district_id", "district", "band", "rank_set", *_NUMBERS, "rank_expected"]
+        order = [
+            "wave",
+            "indicator",
+            "province",
+            "district_id",
+            "district",
+            "band",
+            "rank_set",
+            *_NUMBERS,
+            "rank_expected",
+        ]
         return rows[[*order, "quality", "reason", "simulated"]]
 
     def map(self, indicator: str, wave: str | None = None, kind: Kind = "map") -> NotebookMap:
@@ -271,6 +287,29 @@ class Reader:
         spec, base = self._specification(of, kind, surveyed, changes, titles)
         return notebook_figure(spec, base)
 
+    def shown(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of a table with numbers as the site shows them: `29.4%`, `43.0`, or `−10.3` for a difference in points.
+
+        `rows` are as for `chart`; `estimate`, `low`, `high` and the like become texts, empty where there is no number.
+        InputError for columns that are not there.
+        """
+        if problems := _unknown("column", ["wave", _measure(rows)], rows.columns):
+            raise InputError(problems)
+        with self._connection() as connection:
+            scales = _scales_of(connection, rows)
+        texts = {}
+        for name in _WRITTEN.intersection(rows.columns):
+            write = words.shown_difference if _are_differences(rows, name) else _value_words
+            texts[name] = pd.Series(
+                [
+                    "" if pd.isna(value) else write(value, scale)
+                    for value, scale in zip(rows[name], scales, strict=True)
+                ],
+                index=rows.index,
+                dtype="str",
+            )
+        return rows.assign(**texts)
+
     def chart(self, rows: pd.DataFrame, label: str, title: str, value: str = "estimate") -> NotebookChart:
         """Rows of a table, in their order, as dots with their 95 % intervals in one image.
 
@@ -282,19 +321,16 @@ class Reader:
         """
         ends = [(f"{value}_low", f"{value}_high"), ("low", "high")]
         low, high = next((pair for pair in ends if set(pair) <= set(rows.columns)), ends[-1])
-        if problems := _unknown("column", [label, value, low, high, "wave", "simulated"], rows.columns):
+        known = rows.columns
+        if problems := _unknown("column", [label, value, low, high, "wave", "simulated", _measure(rows)], known):
             raise InputError(problems)
         if rows[value].isna().all():
-            raise InputError(
-                [Problem(f"column {value}", "no row has a number", "`reason` says why, where it is there.")]
-            )
-        waves = list(dict.fromkeys(rows["wave"]))
-        indicators = list(dict.fromkeys(rows["indicator"])) if "indicator" in rows else []
+            remedy = "Their `reason`, where there is one, says why."
+            raise InputError([Problem(f"column {value}", "no row has a number", remedy)])
         with self._connection() as connection:
-            known = _rows(connection, "published_waves")
-            facts = [_known_wave(known, wave) for wave in waves]
-            scales = [found for (wave, _), found in _scales(connection, indicators).items() if wave in waves]
-            scales = scales or [maps.Scale("share", "", (), 1)]
+            waves = _rows(connection, "published_waves")
+            facts = [_known_wave(waves, wave) for wave in dict.fromkeys(rows["wave"])]
+            scales = _scales_of(connection, rows)
         if len(units := {(one.kind, one.unit) for one in scales}) > 1:
             said = ", ".join(sorted(unit or kind for kind, unit in units))
             raise InputError([Problem("rows", f"are in different units ({said})", "Keep rows of one unit.")])
@@ -304,7 +340,7 @@ class Reader:
             rows=records(rows),
             columns=Columns(label, value, low, high),
             scale=max(scales, key=lambda one: one.decimals),
-            difference=value in _DIFFERENCES or not _TESTS.isdisjoint(rows.columns),
+            difference=_are_differences(rows, value),
             title=title,
             survey=words.list_of([one["title"] for one in facts], 3),
             source=" ".join(dict.fromkeys(maps.source_words(one) for one in facts)),
@@ -406,6 +442,34 @@ def _scales(connection: duckdb.DuckDBPyConnection, indicators: Sequence[str]) ->
     )
 
 
+def _measure(rows: pd.DataFrame) -> str:
+    """The column that says what is measured: drivers have an outcome."""
+    return "outcome" if "outcome" in rows and "indicator" not in rows else "indicator"
+
+
+def _scales_of(connection: duckdb.DuckDBPyConnection, rows: pd.DataFrame) -> list[maps.Scale]:
+    """The scale of each row; InputError for an indicator that its wave does not have."""
+    measured = list(zip(rows["wave"], rows[_measure(rows)], strict=True))
+    known = _scales(connection, list(dict.fromkeys(indicator for _, indicator in measured)))
+    missing = [pair for pair in dict.fromkeys(measured) if pair not in known]
+    if missing:
+        raise InputError(
+            [
+                Problem(f"rows of wave {wave}", f"it has no indicator {name}", "Correct the rows.")
+                for wave, name in missing
+            ]
+        )
+    return [known[pair] for pair in measured]
+
+
+def _are_differences(rows: pd.DataFrame, column: str) -> bool:
+    return column in _DIFFERENCES or (column not in _VALUES and not _TESTS.isdisjoint(rows.columns))
+
+
+def _value_words(value: float, scale: maps.Scale) -> str:
+    return scale.value(value)
+
+
 def _no_map(of: Subject, why: str) -> Problem:
     where = f"indicator {of.indicator['indicator']}, wave {of.wave['wave']}"
     return Problem(where, f"{why}, so there is no such map", "See estimate() for what is published.")
@@ -480,9 +544,11 @@ def _values(wanted: object) -> list[Any]:
 def _value_problems(
     connection: duckdb.DuckDBPyConnection, table: str, column: str, wanted: Sequence[object]
 ) -> list[Problem]:
-    """The wanted values that a column does not hold, with the nearest."""
-    found = connection.execute(f"SELECT DISTINCT {sql_name(column)} FROM {sql_name(table)}").fetchall()
-    there = {value for (value,) in found if value is not None}
+    """The wanted values that a column does not hold, with the nearest; nothing that is published is among them."""
+    query = f"SELECT DISTINCT {sql_name(column)} FROM {sql_name(table)}"
+    if column in _LISTED:
+        query += f" UNION SELECT {sql_name(column)} FROM {sql_name(_LISTED[column])}"
+    there = {value for (value,) in connection.execute(query).fetchall() if value is not None}
     where = f"table {table}, column {column}"
     known = [str(value) for value in there]
     return [

@@ -453,3 +453,31 @@ def test_districts_of_a_wave_have_names_and_census_figures(reader: Reader) -> No
     ]
     (said,) = problems(lambda: reader.districts("kp-2012"))
     assert "Nearest: kp-2018" in said
+
+
+def test_numbers_are_shown_as_the_site_writes_them(reader: Reader) -> None:
+    rows = reader.estimate("satisfied", wave="kp-2021")
+    shown = reader.shown(rows)
+    for text, value in zip(shown["estimate"], rows["estimate"], strict=True):
+        assert text == ("" if pd.isna(value) else f"{value:.1%}")
+    assert shown.drop(columns=["estimate", "low", "high"]).equals(rows.drop(columns=["estimate", "low", "high"]))
+    changes = reader.table("published_trends", wave="kp-2021", indicator="satisfied", unit_id=BETTER, domain="all")
+    (row,) = maps.records(reader.shown(changes))
+    assert row["change"] == "+5.0"
+    assert row["after"].endswith("%")
+    minutes = reader.shown(reader.estimate("minutes", wave="punjab-2021"))
+    assert not minutes["estimate"].str.contains("%").any()
+    (said,) = problems(lambda: reader.shown(rows.drop(columns="indicator")))
+    assert "column indicator" in said
+
+
+def test_a_published_wave_without_a_row_in_a_table_is_no_mistake(reader: Reader) -> None:
+    assert reader.table("published_trends", wave="kp-2018").empty
+    (said,) = problems(lambda: reader.table("published_trends", wave="kp-2017"))
+    assert "Nearest: kp-2018" in said
+
+
+def test_an_error_in_a_notebook_is_its_message(reader: Reader) -> None:
+    with pytest.raises(InputError) as caught:
+        reader.table("published_trend")
+    assert caught.value._render_traceback_() == str(caught.value).splitlines()

@@ -16,7 +16,7 @@ import pandas as pd
 from perception.publish import drawing, static_figures
 from perception.publish.figures import NOT_CAUSE, SIGNIFICANT, Bar, BarFigure, Form, Interval, plain
 from perception.publish.maps import INTERVAL, SIMULATED, Row, Scale
-from perception.publish.words import shown_number
+from perception.publish.words import shown_difference, shown_number
 
 COUNTS = (("n",), ("n_first", "n_second"), ("n_before", "n_after"))
 """Columns that say on how many respondents a number rests, or each side of a difference."""
@@ -48,7 +48,7 @@ class NotebookChart:
         return self.figure.alt
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        image, _double = drawing.pngs(static_figures.drawing(self.figure))
+        image = drawing.small_png(static_figures.drawing(self.figure))
         return {"image/png": image, "text/plain": self.figure.alt}, {"image/png": {"alt": self.figure.alt}}
 
 
@@ -95,9 +95,7 @@ def _bar(row: Row, columns: Columns, scale: Scale, difference: bool) -> Bar:
     numbers = (float(row[name]) for name in (columns.value, columns.low, columns.high))
     at, low, high = (number if scale.kind != "share" else 100 * number for number in numbers)
     interval = Interval(at, low, high)
-    value = scale.value(row[columns.value])
-    if difference:
-        value = ("+" if float(scale.number(row[columns.value])) > 0 else "") + shown_number(row[columns.value], scale)
+    number = row[columns.value]
     return Bar(
         label=plain(str(row[columns.label])),
         detail=_respondents(row),
@@ -105,7 +103,7 @@ def _bar(row: Row, columns: Columns, scale: Scale, difference: bool) -> Bar:
         start=0.0,
         interval=interval,
         sign=_told(row, interval) if difference else int(row.get("quality") != "caution"),
-        value=value,
+        value=shown_difference(number, scale) if difference else scale.value(number),
         value_range=" to ".join(shown_number(row[name], scale) for name in (columns.low, columns.high))
         if interval.known
         else "",

@@ -43,8 +43,8 @@ class NotebookMap(Figure):  # type: ignore[misc]
             return
         from IPython.display import display
 
-        one, _ = drawing.pngs(self._image)
-        shown = {**self._repr_mimebundle_(), "image/png": one, "text/plain": self._alt}
+        image = drawing.small_png(self._image)
+        shown = {**self._repr_mimebundle_(), "image/png": image, "text/plain": self._alt}
         display(shown, raw=True, metadata={"image/png": {"alt": self._alt}})  # type: ignore[no-untyped-call]
 
 

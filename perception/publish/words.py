@@ -671,6 +671,11 @@ def shown_number(value: float, scale: Scale) -> str:
     return scale.number(0.0) if float(text) == 0 else text.replace("-", "−")
 
 
+def shown_difference(value: float, scale: Scale) -> str:
+    """A difference with its sign, without its unit."""
+    return ("+" if float(scale.number(value)) > 0 else "") + shown_number(value, scale)
+
+
 def _size(value: float, scale: Scale) -> str:
     return shown_number(value, scale) + _unit(scale)
 
@@ -707,9 +712,8 @@ def _apart(row: Row, number: str, scale: Scale) -> tuple[str, str]:
 
 def _difference(row: Row, number: str, scale: Scale, before: str = "", after: str = "") -> str:
     """A difference with its sign and its interval, between more that is said of it."""
-    sign = "+" if float(scale.number(row[number])) > 0 else ""
     ends = _ends(row["low"], row["high"], scale) if _interval_known(row) else f"{INTERVAL} not available"
-    return f"{sign}{_size(row[number], scale)} ({before}{ends}{after})"
+    return f"{shown_difference(row[number], scale)}{_unit(scale)} ({before}{ends}{after})"
 
 
 def _gap_of(trend: Row) -> str:
