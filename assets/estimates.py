@@ -141,10 +141,11 @@ def complete_wave(
     replicate_totals: Path,
     replicate_factors: Path,
     responses: Path,
+    wave_codebook: Path,
 ) -> dg.MaterializeResult:
     files = (waves, indicators, district_estimates, drivers, driver_importance, driver_models, district_diagnosis)
     files = (*files, subgroup_gaps, comparability, psu_totals, design_psus)
-    files = (*files, calibration_totals, replicate_totals, replicate_factors, responses)
+    files = (*files, calibration_totals, replicate_totals, replicate_factors, responses, wave_codebook)
     version = one_version({file.stem: file for file in files})
     if version is not None:
         refuse_a_changed_wave(project, context.partition_key, version)

@@ -335,6 +335,7 @@ def site(
     published_change_decomposition: pd.DataFrame,
     published_waves: pd.DataFrame,
     published_indicators: pd.DataFrame,
+    sdg_16_6_2: pd.DataFrame,
 ) -> dg.MaterializeResult:
     tables = {
         "published_estimates": published_estimates,
@@ -350,6 +351,7 @@ def site(
         "published_change_decomposition": published_change_decomposition,
         "published_waves": published_waves,
         "published_indicators": published_indicators,
+        "sdg_16_6_2": sdg_16_6_2,
     }
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     with failures_named():

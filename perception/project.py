@@ -107,6 +107,10 @@ class Project:
         """The questionnaire as it was in a wave's last complete run."""
         return self.internal / "complete" / wave / "instrument.yml"
 
+    def complete_declaration(self, wave: str) -> Path:
+        """The wave.yml as it was in a wave's last complete run."""
+        return self.internal / "complete" / wave / WAVE_FILE
+
     def quality_folder(self, wave: str) -> Path:
         """Where a wave's quality page and its list of interviews to follow up are."""
         return self.internal / "quality" / wave

@@ -37,6 +37,18 @@ class Column:
     high: float | None = None
     allowed: tuple[str, ...] = ()
 
+    @property
+    def values(self) -> str:
+        """What the column may hold, in words: allowed values in backticks, the range with both ends in it, `empty`."""
+        parts = [f"`{value}`" for value in self.allowed]
+        if self.low is not None and self.high is not None:
+            parts.append(f"{self.low:g} to {self.high:g}")
+        elif self.low is not None:
+            parts.append(f"{self.low:g} or more")
+        elif self.high is not None:
+            parts.append(f"{self.high:g} or less")
+        return ", ".join([*parts, *(["empty"] if self.nullable else [])])
+
 
 @dataclass(frozen=True)
 class Table:
@@ -350,6 +362,18 @@ _INDICATOR_FACTS = (
     Column("minimum_level", "string", "Smallest level at which it may be published", allowed=LEVELS),
     Column("question", "string", "Wording of the question or questions"),
     Column("positive", "string", "Answers that count as 1", nullable=True),
+    Column(
+        "made_from",
+        "string",
+        "Question or questions by id, with the codes of the answers that count: a=yes|no; b=yes; null for an index",
+        nullable=True,
+    ),
+    Column(
+        "universe",
+        "string",
+        "Question by id with the codes of the answers that let a respondent in: a=yes|no; null where all count",
+        nullable=True,
+    ),
     Column("population", "string", "Who was asked"),
     Column("target", "number", "Value that a district should reach", "as estimate", True),
     Column("weights", "string", "Indicators of an index and what each counts for: a=0.5;b=0.5", nullable=True),

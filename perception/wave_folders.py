@@ -49,6 +49,7 @@ PUBLICATION_READS = (
     "replicate_totals",
     "replicate_factors",
     "responses",
+    "wave_codebook",
 )
 """The tables of a wave that publication is made from."""
 
@@ -154,8 +155,9 @@ def complete_wave(project: Project, wave_id: str) -> Path:
     """Set the tables that publication reads to those of the run that just ended, all together; returns their folder.
 
     Until then publication goes on with the last complete run, so a run that fails half-way changes nothing public. The
-    instrument is kept with them, for it may be edited before the next run is complete. Tables are only ever replaced,
-    never written into, so a second name for the same file will do: responses take no room twice until the next run.
+    declaration and the instrument are kept with them, for they may be edited before the next run is complete. Tables
+    are only ever replaced, never written into, so a second name for the same file will do: responses take no room twice
+    until the next run.
     """
     folder = project.complete_table("", wave_id).parent
     with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".completing-") as temporary:
@@ -165,6 +167,7 @@ def complete_wave(project: Project, wave_id: str) -> Path:
             link_or_copy(project.table(name, wave_id), fresh / f"{name}.parquet")
         instrument = load_wave(project.waves / wave_id).instrument
         shutil.copyfile(project.instrument_file(instrument), fresh / project.complete_instrument(wave_id).name)
+        shutil.copyfile(project.waves / wave_id / WAVE_FILE, fresh / WAVE_FILE)
         _swap(fresh, folder)
     return folder
 

@@ -37,7 +37,8 @@ def wave_is_unchanged(project: Project, wave_id: str) -> bool:
     complete = [project.complete_table(name, wave_id) for name in PUBLICATION_READS]
     if any(made_from_of(file) != now for file in (*made, *complete)):
         return False
-    others = (project.complete_instrument(wave_id), project.quality_folder(wave_id) / "index.html")
+    kept = (project.complete_declaration(wave_id), project.complete_instrument(wave_id))
+    others = (*kept, project.quality_folder(wave_id) / "index.html")
     if not all(file.exists() for file in others):
         return False
     review = pq.read_schema(project.table("estimate_review", wave_id)).pandas_metadata["attributes"]

@@ -24,6 +24,7 @@ ARGUMENTS = [
 PAGES = (
     "index",
     "methods",
+    "data/index",
     "districts/index",
     "districts/kp-swat",
     "districts/kp-hangu",
@@ -38,6 +39,7 @@ PAGES = (
     "kp-2021/drivers-care",
     "kp-2021/drivers-care-districts",
     "ur/index",
+    "ur/data/index",
     "ur/districts/kp-swat",
     "ur/kp-2021/satisfied",
 )

@@ -10,7 +10,7 @@ import pytest
 from perception import processes
 from perception.geography import Geometry, district_geometry, load_gazetteer, vintage_units
 from perception.project import Project
-from perception.publish import drawing, images, maps, site, static_map, views
+from perception.publish import data_page, drawing, images, maps, site, static_map, views
 from perception.publish.project_site import PublishedSite
 from perception.publish.views import Subject
 from perception.schemas import TABLES, conform
@@ -47,6 +47,12 @@ LABELS = {"satisfied": NASTY, "asked_bribe": "Asked for a bribe", "heard": "Was 
 MINUTES, FIRST = 31.0, 0.20
 """Of the first district of each; each next one waits two minutes longer and has a share a point higher."""
 CHANGES = {BETTER: (0.05, "better"), WORSE: (-0.05, "worse"), CAREFUL: (-0.04, "cannot_tell")}
+
+
+DATA_FILES = dict.fromkeys(
+    (data_page.ARCHIVE, data_page.DICTIONARY, *(data_page.codebook_file(wave) for wave in WAVES)), b""
+)
+"""Files beside the page about the data, which are empty here."""
 
 
 def reference() -> tuple[dict[str, Geometry], dict[str, pd.DataFrame]]:
@@ -340,7 +346,14 @@ def built_site(folder: Path, tables: dict[str, pd.DataFrame] | None = None) -> P
     geometries, units = reference()
     with pytest.MonkeyPatch.context() as patch:
         no_pngs(patch)
-        site.write_site(tables or published_tables(units["2018"]), geometries, units, folder, made_at=MADE_AT)
+        site.write_site(
+            tables or published_tables(units["2018"]),
+            geometries,
+            units,
+            folder,
+            made_at=MADE_AT,
+            data_files=DATA_FILES,
+        )
     return folder
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import pkgutil
 import re
 import runpy
 import sys
+import zipfile
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,17 +22,20 @@ import pandas as pd
 import pytest
 
 import assets
-from perception import dictionary
-from perception.dictionary.csvw import METADATA_FILE
-from perception.dictionary.tables import COMMAND
 from perception.errors import InputError
 from perception.geography import load_gazetteer, vintage_units
 from perception.intake.declarations import Text
+from perception.intake.describe import indicator_facts
 from perception.intake.instrument import Instrument, load_instrument
 from perception.intake.wave_file import Wave, load_wave
-from perception.publish.downloads import Download, write_downloads
+from perception.project import Project
+from perception.publish import data_page, dictionary, project_site
+from perception.publish.dictionary.csvw import METADATA_FILE
+from perception.publish.dictionary.tables import COMMAND
+from perception.publish.release import release
 from perception.schemas import TABLES, conform
-from tests.conftest import ROOT, SMALL_INSTRUMENT, SMALL_WAVE
+from pipelines.unchanged import wave_is_unchanged
+from tests.conftest import FIRST, ROOT, SMALL_INSTRUMENT, SMALL_WAVE
 from tests.site_tables import frame
 
 HOSTILE = 'Heard </labl><script>alert(1)</script> & "loud" | *now*\x00\x0b\x1b\u202e\ufffe'
@@ -156,25 +162,19 @@ def test_every_table_that_is_made_has_a_contract_and_every_contract_is_of_a_made
 
 
 def test_every_table_and_column_says_what_it_means() -> None:
-    found = dictionary.table_dictionary()
-    assert len(found) == sum(len(table.columns) for table in TABLES.values())
-    silent = found[found["meaning"].str.strip().eq("") | found["table_meaning"].str.strip().eq("")]
-    assert silent[["table", "column"]].to_numpy().tolist() == []
     for table in TABLES.values():
+        assert table.meaning.strip(), table.name
+        assert [column.name for column in table.columns if not column.meaning.strip()] == [], table.name
         assert set(table.key) <= set(table.names), f"{table.name}: its key has columns that it has not"
         assert len(set(table.names)) == len(table.names), f"{table.name}: a column stands twice"
 
 
-def test_rows_of_the_table_dictionary_are_what_the_schema_says() -> None:
-    found = dictionary.table_dictionary().set_index(["table", "column"])
-    share = found.loc[("published_estimates", "dont_know_share")]
-    assert share["type"] == "number"
-    assert (share["low"], share["high"], share["unit"]) == (0, 1, "proportion")
-    assert (bool(share["nullable"]), bool(share["in_key"]), bool(share["public"])) == (True, False, True)
-    assert found.loc[("published_estimates", "method"), "allowed"] == ("direct", "small_area")
-    assert bool(found.loc[("published_estimates", "method"), "in_key"])
-    assert not found.loc["responses", "public"].any()
-    assert found["public"].is_monotonic_decreasing, "public tables come first"
+def test_a_column_says_which_values_it_may_have() -> None:
+    columns = {column.name: column.values for column in TABLES["published_estimates"].columns}
+    assert columns["dont_know_share"] == "0 to 1, empty"
+    assert columns["se"] == "0 or more, empty"
+    assert columns["method"] == "`direct`, `small_area`"
+    assert columns["wave"] == ""
 
 
 def test_the_dictionary_of_tables_in_docs_is_the_one_of_the_schemas() -> None:
@@ -192,51 +192,65 @@ def test_the_command_that_is_named_writes_it(tmp_path: Path, monkeypatch: pytest
 
 def test_a_row_of_the_markdown_has_as_many_cells_as_its_head() -> None:
     rows = [line for line in dictionary.markdown_tables().splitlines() if line.startswith("| `")]
-    assert len(rows) == len(dictionary.table_dictionary())
+    assert len(rows) == sum(len(table.columns) for table in TABLES.values())
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
     assert any("| `low` | number | as estimate | empty | Lower end of the 95 % interval |" in row for row in rows)
 
 
+def facts_of(small: tuple[Wave, Instrument], wave: str, *variables: str) -> pd.DataFrame:
+    """Table `published_indicators` of a wave with the small questionnaire that asked some of its questions."""
+    declared = small[0].model_copy(update={"id": wave})
+    return conform(indicator_facts(pd.DataFrame(columns=variables), declared, small[1]), "published_indicators")
+
+
 def test_indicators_say_what_they_are_made_from_and_which_waves_have_them(small: tuple[Wave, Instrument]) -> None:
-    _, instrument = small
-    published = pd.DataFrame(
-        {"wave": ["small-2021", "a-small-2022", "small-2021"], "indicator": ["satisfied", "satisfied", "both"]}
-    )
-    found = dictionary.indicator_dictionary(published, waves_table(LATE, EARLY), {"small": instrument})
-    by = found.set_index("indicator")
-    assert list(by.index) == ["middle", "wait", "good_or_heard", "satisfied", "was_heard", "both"]
-    assert by.loc["satisfied", ["label", "kind", "unit", "population", "universe", "made_from"]].tolist() == [
-        *("Satisfied with the service", "share", "proportion", "adults", "", "service=good")
+    early = facts_of(small, "small-2021", "service", "heard")
+    late = facts_of(small, "a-small-2022", "service", "minutes")
+    reworded = late["indicator"] == "satisfied"
+    late.loc[reworded, "question"] = "How good was it?"
+    other = {**LATE, "wave": "other-2020", "instrument": "other"}
+    found = dictionary.indicator_dictionary(pd.concat([early, late]), waves_table(LATE, EARLY, other))
+    assert set(found["instrument"]) == {"small"}
+    assert found["indicator"].tolist() == [
+        *("middle", "wait", "satisfied", "good_or_heard", "satisfied", "was_heard", "both")
     ]
-    assert by.loc["satisfied", "question"] == "How satisfied are you with the service?"
-    assert by.loc["satisfied", ["positive", "direction", "service"]].tolist() == ["Good", "higher is better", "care"]
-    assert by.loc["good_or_heard", "universe"] == "service=good|fair"
-    assert by.loc["wait", ["kind", "unit", "made_from", "positive", "direction", "minimum_level"]].tolist() == [
-        *("mean", "minutes", "minutes", "", "lower is better", "province")
+    by = found.set_index(["indicator", "question"])
+    once = found.drop_duplicates("indicator", keep=False).set_index("indicator")
+    assert once["made_from"].to_dict() == {
+        "middle": "quantile 0.5 of minutes",
+        "wait": "minutes",
+        "good_or_heard": "heard=yes",
+        "was_heard": "heard=yes",
+        "both": None,
+    }
+    assert once.loc["both", "weights"] == "satisfied=0.75;was_heard=0.25"
+    assert once.loc["good_or_heard", "universe"] == "service=good|fair"
+    assert once.loc["was_heard", "universe"] is None
+    assert once.loc["wait", ["kind", "unit", "positive", "minimum_level"]].tolist() == [
+        *("mean", "minutes", None, "province")
     ]
-    assert by.loc["middle", ["kind", "made_from"]].tolist() == ["quantile", "quantile 0.5 of minutes"]
-    assert by.loc["both", "made_from"] == "0.75 x satisfied; 0.25 x was_heard"
-    assert by.loc["satisfied", ["waves", "waves_without"]].tolist() == ["small-2021 a-small-2022", ""]
-    assert by.loc["both", ["waves", "waves_without"]].tolist() == ["small-2021", "a-small-2022"]
-    assert by.loc["wait", ["waves", "waves_without"]].tolist() == ["", "small-2021 a-small-2022"]
+    asked = {
+        ("satisfied", "How satisfied are you with the service?"): (["small-2021"], ["a-small-2022"]),
+        ("satisfied", "How good was it?"): (["a-small-2022"], ["small-2021"]),
+    }
+    for key, waves in asked.items():
+        assert (by.loc[key, "waves"], by.loc[key, "waves_without"]) == waves
+        assert by.loc[key, ["made_from", "positive"]].tolist() == ["service=good", "Good"]
+    assert (once.loc["wait", "waves"], once.loc["wait", "waves_without"]) == (["a-small-2022"], ["small-2021"])
 
 
-def test_what_is_published_of_no_known_questionnaire_or_indicator_is_all_reported(
-    small: tuple[Wave, Instrument],
-) -> None:
-    published = pd.DataFrame({"wave": ["small-2021"], "indicator": ["gone"]})
-    other = {**LATE, "instrument": "elsewhere"}
-    with pytest.raises(InputError) as raised:
-        dictionary.indicator_dictionary(published, waves_table(EARLY, other), {"small": small[1]})
-    assert [problem.where for problem in raised.value.problems] == ["instrument elsewhere", "indicator gone"]
+def test_waves_of_an_indicator_stand_the_earliest_first(small: tuple[Wave, Instrument]) -> None:
+    both = pd.concat([facts_of(small, wave, "service") for wave in ("a-small-2022", "small-2021")])
+    found = dictionary.indicator_dictionary(both, waves_table(LATE, EARLY))
+    assert found[["indicator", "waves", "waves_without"]].to_numpy().tolist() == [
+        ["satisfied", ["small-2021", "a-small-2022"], []]
+    ]
 
 
-def test_the_markdown_of_indicators_escapes_labels_and_marks_simulated_waves(small: tuple[Wave, Instrument]) -> None:
-    _, instrument = small
-    published = pd.DataFrame({"wave": ["small-2021"], "indicator": ["satisfied"]})
+def test_the_markdown_escapes_labels_and_marks_simulated_waves(small: tuple[Wave, Instrument]) -> None:
     waves = waves_table(EARLY, {**LATE, "simulated": False})
-    made = dictionary.markdown(dictionary.indicator_dictionary(published, waves, {"small": instrument}), waves)
-    assert made.endswith(dictionary.markdown_tables())
+    published = facts_of(small, "small-2021", "service", "heard").assign(label=HOSTILE)
+    made = dictionary.markdown(dictionary.indicator_dictionary(published, waves), waves)
     assert "<script" not in made.replace(r"\<script", "")
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", made)
     simulated, real = (
@@ -244,7 +258,9 @@ def test_the_markdown_of_indicators_escapes_labels_and_marks_simulated_waves(sma
     )
     assert "SIMULATED DATA" in simulated
     assert "SIMULATED DATA" not in real
-    assert "nan" not in made.split("# Tables")[0]
+    assert not re.search(r"\b(nan|None)\b", made.split("# Tables")[0])
+    headings = set(re.findall(r"^### (\w+)$", made, re.MULTILINE))
+    assert headings == {name for name, table in TABLES.items() if table.public}
 
 
 def breaches(element: Element) -> list[str]:
@@ -381,7 +397,7 @@ def test_hostile_labels_stay_text_and_no_frequencies_are_told(
 
 
 def csv_folder(folder: Path) -> Path:
-    """CSV files of two public tables as downloads write them, and the metadata of these."""
+    """What the archive of public tables holds, two of which have rows; the path of its metadata."""
     estimates = {"wave": "small-2021", "indicator": "satisfied", "level": "district", "domain": "all"}
     estimates |= {"method": "direct", "simulated": True}
     known = {"estimate": 0.00001, "se": 0.05, "low": 0.0, "high": 0.1, "n": 120, "psus": 6, "df": 5}
@@ -391,26 +407,26 @@ def csv_folder(folder: Path) -> Path:
             {**estimates, "unit_id": "kp-tank", "quality": "suppress", "reason": "few_responses"},
         ],
         "published_waves": [
-            {**EARLY, "round": "2021", "instrument": "small", "producer": '=Us, "the" team', "licence": "CC0-1.0"}
+            {**EARLY, "round": "2021", "instrument": "small", "producer": '=Us, "the"\n team', "licence": "CC0-1.0"}
             | {"simulated": True, "vintage": "2018", "respondents": 600, "psus": 30, "districts": 5}
             | {"raked_margins": "", "shared_psus": False, "wave_version": "0a", "title_ur": "چھوٹا"}
         ],
     }
-    for name, content in rows.items():
-        download = Download(
-            *(name, frame(name, content), TABLES[name].columns, (), "source", "Tests (2021)", "CC0-1.0", True),
-            address="https://example.org/",
-            code_version="1",
-        )
-        write_downloads(download, folder / name)
-    made = dictionary.csvw(waves_table(EARLY))
-    made["tables"] = [table for table in made["tables"] if table["url"].removesuffix(".csv") in rows]
-    (folder / METADATA_FILE).write_text(json.dumps(made), encoding="utf-8")
+    tables = {name: frame(name, rows.get(name, [])) for name, table in TABLES.items() if table.public}
+    made = dictionary.csv_archive(tables)
+    assert made == dictionary.csv_archive(tables)
+    return unpacked(made, folder)
+
+
+def unpacked(archive: bytes, folder: Path) -> Path:
+    """The path of the metadata among the files of an archive, which now stand in a folder."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        packed.extractall(folder)
     return folder / METADATA_FILE
 
 
 def test_csvw_describes_every_public_table_and_no_other() -> None:
-    made = json.loads(dictionary.csvw_text(waves_table(EARLY)))
+    made = json.loads(json.dumps(dictionary.csvw(waves_table(EARLY))))
     assert made["@context"] == ["http://www.w3.org/ns/csvw", {"@language": "en"}]
     public = [table for table in TABLES.values() if table.public]
     assert [table["url"] for table in made["tables"]] == [f"{table.name}.csv" for table in public]
@@ -418,7 +434,7 @@ def test_csvw_describes_every_public_table_and_no_other() -> None:
         columns = {column["name"]: column for column in told["tableSchema"]["columns"]}
         assert set(told["tableSchema"]["primaryKey"]) <= set(columns)
         assert all(columns[name]["required"] for name in told["tableSchema"]["primaryKey"])
-        assert {column["titles"] for column in columns.values()} >= {*table.names, "simulated", "citation"}
+        assert [column["titles"] for column in columns.values()] == table.names
         assert all(column["dc:description"] for column in columns.values())
     sdg = next(table for table in made["tables"] if table["url"] == "sdg_16_6_2.csv")
     names = {column["titles"]: column["name"] for column in sdg["tableSchema"]["columns"]}
@@ -432,11 +448,18 @@ def test_csvw_says_which_waves_are_simulated() -> None:
     assert dictionary.csvw(waves_table(EARLY, real))["dc:description"].startswith("Of small-2021 (column simulated)")
 
 
-def test_the_headers_of_downloads_are_the_titles_that_csvw_gives(tmp_path: Path) -> None:
-    made = json.loads(csv_folder(tmp_path).read_text(encoding="utf-8"))
+def test_the_archive_has_every_public_table_as_it_is_but_for_texts_that_would_run(tmp_path: Path) -> None:
+    metadata = csv_folder(tmp_path)
+    made = json.loads(metadata.read_text(encoding="utf-8"))
+    assert {path.name for path in tmp_path.iterdir()} == {METADATA_FILE, *(table["url"] for table in made["tables"])}
     for table in made["tables"]:
         header = pd.read_csv(tmp_path / table["url"], nrows=0).columns
         assert list(header) == [column["titles"] for column in table["tableSchema"]["columns"]]
+    waves = pd.read_csv(tmp_path / "published_waves.csv")
+    assert waves.loc[0, ["producer", "title_ur", "respondents"]].tolist() == ['\'=Us, "the" team', "چھوٹا", 600]
+    estimates = pd.read_csv(tmp_path / "published_estimates.csv")
+    assert estimates["estimate"].tolist()[0] == 0.00001
+    assert estimates.loc[1, ["estimate", "low", "n"]].isna().all()
 
 
 def valid(metadata: Path) -> bool:
@@ -445,7 +468,7 @@ def valid(metadata: Path) -> bool:
 
     try:
         for table in TableGroup.from_file(metadata).tables:
-            assert list(table.iterdicts(strict=True))
+            list(table.iterdicts(strict=True))
             table.check_primary_key()
         whole = CSVW(str(metadata), validate=True)
         return whole.is_valid and not whole.warnings
@@ -463,3 +486,76 @@ def test_a_csvw_validator_takes_the_files_and_refuses_wrong_ones(tmp_path: Path)
         assert good in right
         file.write_text(right.replace(good, bad), encoding="utf-8")
         assert not valid(metadata), f"{bad} is not refused"
+
+
+def codebook_of(project: Project) -> Path:
+    return project.site / data_page.FOLDER / data_page.codebook_file(FIRST)
+
+
+def test_a_run_leaves_a_ddi_document_of_its_wave_and_csv_files_as_described(run_once: Project, tmp_path: Path) -> None:
+    root = checked(codebook_of(run_once).read_text(encoding="utf-8"))
+    assert texts(root, "stdyDscr/citation/titlStmt/titl") == ["SIMULATED DATA: Small survey (simulated)"]
+    (where,) = texts(root, "stdyDscr/stdyInfo/sumDscr/geogCover")
+    assert where == "Khyber Pakhtunkhwa, 5 districts on the map of 2018: Bannu, Kohat, Mardan, Peshawar, Swat"
+    assert texts(var(root, "service"), "catgry/txt")[0] == "In the file of the wave: 1"
+    metadata = unpacked((run_once.site / data_page.FOLDER / data_page.ARCHIVE).read_bytes(), tmp_path)
+    assert valid(metadata)
+    for table in (table for table in TABLES.values() if table.public):
+        stored = pd.read_parquet(run_once.table(table.name, None))
+        written = pd.read_csv(tmp_path / f"{table.name}.csv")
+        assert len(written) == len(stored), table.name
+        if len(stored):
+            assert written["simulated"].all(), table.name
+    stored = pd.read_parquet(run_once.table("published_estimates", None))
+    written = pd.read_csv(tmp_path / "published_estimates.csv")
+    assert written["estimate"].tolist() == pytest.approx(stored["estimate"].tolist(), abs=0, nan_ok=True)
+    assert "SIMULATED DATA" in (run_once.site / data_page.FOLDER / data_page.DICTIONARY).read_text(encoding="utf-8")
+
+
+def test_a_release_has_the_files_about_the_data(run_project: Project) -> None:
+    made = release(run_project, "https://surveys.example/", "First", date(2026, 3, 1))
+    names = {data_page.ARCHIVE, data_page.DICTIONARY, data_page.codebook_file(FIRST)}
+    for folder in (made.folder, run_project.releases / "latest"):
+        files = {path.name: path.read_bytes() for path in (folder / data_page.FOLDER).iterdir()}
+        assert files.keys() == {*names, "index.html"}
+        for name in names:
+            assert files[name] == (run_project.site / data_page.FOLDER / name).read_bytes(), name
+
+
+def files_of_data(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The files about the data that publishing what is there would write."""
+    written: dict[str, bytes] = {}
+
+    def note(*_: object, data_files: dict[str, bytes], **__: object) -> dict[str, Path]:
+        written.update(data_files)
+        return {}
+
+    monkeypatch.setattr(project_site, "write_site", note)
+    tables = {name: pd.read_parquet(project.table(name, None)) for name, table in TABLES.items() if table.public}
+    project_site.publish_site(project, tables, "2026")
+    return written
+
+
+def test_an_edited_wave_is_published_as_it_was_until_it_is_run(
+    run_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = codebook_of(run_project).read_bytes()
+    declaration = run_project.waves / FIRST / "wave.yml"
+    edited = declaration.read_text(encoding="utf-8").replace("producer: Tests", "producer: Somebody else")
+    declaration.write_text(edited, encoding="utf-8")
+    instrument = run_project.instrument_file("small")
+    instrument.write_text(
+        instrument.read_text(encoding="utf-8").replace("Were you heard?", "Did they listen?"), encoding="utf-8"
+    )
+    assert files_of_data(run_project, monkeypatch)[data_page.codebook_file(FIRST)] == before
+
+
+@pytest.mark.parametrize("gone", ["wave.yml", "wave_codebook.parquet"])
+def test_a_wave_whose_description_was_not_kept_is_named_and_made_again(
+    run_project: Project, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    assert wave_is_unchanged(run_project, FIRST)
+    (run_project.complete_declaration(FIRST).parent / gone).unlink()
+    assert not wave_is_unchanged(run_project, FIRST)
+    with pytest.raises(InputError, match=f"wave {FIRST}.*perception run --wave {FIRST}"):
+        files_of_data(run_project, monkeypatch)

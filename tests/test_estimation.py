@@ -944,7 +944,6 @@ ALLOWED["wave_tables"] = {*ALLOWED["drivers"], "project", "wave_tables"}
 ALLOWED["wave_folders"] |= {"wave_tables"}
 ALLOWED["reader"] = {"errors", "schemas", "geography", "estimation", "publish", "project", "reader"}
 ALLOWED["__init__"] = {"reader"}
-ALLOWED["dictionary"] = {"errors", "schemas", "intake", "publish", "dictionary"}
 ALLOWED["simulate"] = {"errors", "schemas", "geography", "intake", "simulate"}
 
 

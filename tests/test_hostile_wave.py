@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import json
 import re
 import zipfile
@@ -20,7 +21,7 @@ from perception.errors import InputError
 from perception.geography import load_gazetteer, vintage_units
 from perception.intake.instrument import load_instrument
 from perception.project import PROJECT_VARIABLE, Project
-from perception.publish import site
+from perception.publish import data_page, site
 from pipelines import runner
 from tests.browsing import browser, pytestmark, visit
 from tests.conftest import SMALL_INSTRUMENT, SMALL_WAVE
@@ -245,6 +246,31 @@ def test_no_cell_is_a_formula(folder: Path) -> None:
             assert "externalLink" not in " ".join(book.namelist())
 
 
+def test_the_files_about_the_data_are_well_formed_and_harmless(project: Project) -> None:
+    files = project.site / data_page.FOLDER
+    document = ElementTree.fromstring((files / data_page.codebook_file(WAVE)).read_text(encoding="utf-8"))
+    assert {element.tag.partition("}")[0] for element in document.iter()} == {"{ddi:codebook:2_5"}
+    assert "script" not in {element.tag.partition("}")[2] for element in document.iter()}
+    texts = [text for element in document.iter() for text in (element.text, *element.attrib.values()) if text]
+    assert [text for text in texts if HARM[0] in text]
+    with zipfile.ZipFile(files / data_page.ARCHIVE) as packed:
+        contents = {name: packed.read(name).decode("utf-8-sig") for name in packed.namelist()}
+    contents[data_page.DICTIONARY] = (files / data_page.DICTIONARY).read_text(encoding="utf-8")
+    for text in (*texts, *contents.values()):
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", text)
+    json.loads(contents["csv-metadata.json"])
+    assert not re.search(r"(?<!\\)<(script|img|svg)", contents[data_page.DICTIONARY])
+    cells = [
+        cell
+        for name, content in contents.items()
+        if name.endswith(".csv")
+        for row in csv.reader(io.StringIO(content))
+        for cell in row
+    ]
+    assert [cell for cell in cells if cell.startswith("'=1+1|")]
+    assert not [cell for cell in cells if re.match(r"[=+@\t\r＝＋－＠]|-(?![\d.])", cell)]
+
+
 def test_data_files_do_not_turn_the_text_around_them(folder: Path) -> None:
     for file in (*folder.rglob("*.json"), *folder.rglob("*.csv")):
         assert not re.search("[\u202a-\u202e\u2066-\u2069]", file.read_text(encoding="utf-8")), file.name
@@ -262,7 +288,11 @@ def test_no_script_of_a_text_runs_and_no_page_scrolls_sideways(folder: Path, vis
     english = [page for page in sorted(folder.rglob("*.html")) if page.relative_to(folder).parts[0] != "ur"]
     pages = [page for page in english if page.parent.name != "districts" and "card" not in page.name]
     pages += [folder / "districts" / "kp-swat.html", next(folder.rglob("kp-swat-card-embed.html"))]
-    pages += [folder / "ur" / "index.html", next((folder / "ur").rglob("satisfied.html"))]
+    pages += [
+        folder / "ur" / "index.html",
+        folder / "ur" / "data" / "index.html",
+        next((folder / "ur").rglob("satisfied.html")),
+    ]
     for page in pages:
         seen = visit(page, viewport={"width": 390, "height": 800})
         seen.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")

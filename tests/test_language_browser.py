@@ -11,7 +11,15 @@ from tests.site_tables import built_site
 from tests.test_language import NASTY_URDU, TITLE_URDU, urdu_tables
 
 __all__ = ["browser", "pytestmark", "visit"]
-PAGES = ("index", "methods", "districts/kp-swat", "kp-2021/index", "kp-2021/satisfied", "kp-2021/drivers-care")
+PAGES = (
+    "index",
+    "methods",
+    "data/index",
+    "districts/kp-swat",
+    "kp-2021/index",
+    "kp-2021/satisfied",
+    "kp-2021/drivers-care",
+)
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 EDGES = """selector => {
     const box = document.querySelector(selector).getBoundingClientRect();

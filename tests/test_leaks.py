@@ -76,6 +76,10 @@ def contents(public: Path) -> Iterator[tuple[str, str]]:
         elif file.suffix == ".png":
             with Image.open(io.BytesIO(file.read_bytes())) as picture:
                 yield name, json.dumps(dict(picture.info), default=str, ensure_ascii=False)
+        elif file.suffix == ".zip":
+            with zipfile.ZipFile(file) as archive:
+                for part in archive.namelist():
+                    yield f"{name}/{part}", archive.read(part).decode("utf-8-sig")
         else:
             yield name, file.read_text(encoding="utf-8-sig")
 
@@ -156,18 +160,20 @@ def test_no_path_or_name_of_an_internal_file_is_in_any_public_file(project: Proj
 
 def test_only_known_kinds_of_files_are_public(project: Project) -> None:
     endings = {path.suffix for path in project.public.rglob("*") if path.is_file()}
-    assert endings <= {".html", ".json", ".csv", ".xlsx", ".svg", ".png", ".duckdb", ".js", ".css"}
+    assert endings <= {
+        *(".html", ".json", ".csv", ".xlsx", ".svg", ".png", ".duckdb", ".js", ".css", ".md", ".xml", ".zip")
+    }
 
 
 @pytest.mark.parametrize("written", [repr, rounded], ids=["in full", "as published"])
-@pytest.mark.parametrize("ending", [".html", ".json", ".csv", ".svg", ".xlsx", ".png", ".duckdb"])
+@pytest.mark.parametrize("ending", [".html", ".json", ".csv", ".svg", ".xlsx", ".png", ".duckdb", ".xml", ".zip"])
 def test_a_planted_leak_is_found(
     project: Project, tmp_path: Path, ending: str, written: Callable[[float], str]
 ) -> None:
     rows = withheld(project)
     leak = written(values(rows.query("level == 'district' and domain == 'all'"))[0])
     file, text = tmp_path / f"planted{ending}", f"x {leak} RESP712345Q"
-    if ending == ".xlsx":
+    if ending in (".xlsx", ".zip"):
         with zipfile.ZipFile(file, "w") as book:
             book.writestr("xl/worksheets/sheet1.xml", text)
     elif ending == ".png":

@@ -18,9 +18,11 @@ from perception.errors import InputError
 from perception.geography import DISCLAIMER, load_gazetteer, vintage_units
 from perception.publish import driver_pages, images, place_pages, site, wave_parts
 from perception.publish.downloads import Download
+from perception.schemas import TABLES
 from tests.site_tables import (
     BETTER,
     CAREFUL,
+    DATA_FILES,
     EXPLAINED,
     INCOMPARABLE,
     LABELS,
@@ -87,7 +89,8 @@ def districts_of(tables: dict[str, pd.DataFrame], wave: str) -> set[str]:
 def test_site_has_every_page_image_and_data_file_and_no_other(folder, tables):
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     wanted = {"index.html", "methods.html", "embeds.json", "districts/index.html"}
-    wanted |= {"services/index.html", "services/cps-health.html"}
+    wanted |= {"services/index.html", "services/cps-health.html", "data/index.html"}
+    wanted |= {f"data/{name}" for name in DATA_FILES}
     wanted |= {f"assets/{name}" for name in ASSETS}
     for wave in WAVES:
         wanted |= {f"{wave}/index.html", f"{wave}/quality.html"}
@@ -147,6 +150,8 @@ def test_nothing_says_nan_or_breaks_out_of_its_place(folder):
                 r'="none"|:\s*none|Watch</th>|<td>none</td>', "", re.sub(r"<style>.*?</style>", "", text, flags=re.S)
             )
             words = re.sub(r"<script>.*?</script>", "", words, flags=re.S)
+            if name.endswith("data/index.html"):
+                words = words.partition('<h2 id="tables">')[0]  # what follows says where columns are null
             assert not re.search(r"\b(nan|null|undefined|None|NaN)\b", words), name
         assert "<script>alert" not in text or name.endswith((".json", ".csv")) or "search.js" in name, name
         assert "was </script> it" not in text or name.endswith((".json", ".csv")), name
@@ -252,7 +257,7 @@ def test_a_ranking_is_grouped_by_band_and_always_says_the_set_of_ranks(folder):
 
 def test_no_page_names_a_rank_without_its_set(folder):
     for name, text in texts(folder).items():
-        if not name.endswith(".html") or name == "methods.html":
+        if not name.endswith(".html") or name in ("methods.html", "data/index.html", "ur/data/index.html"):
             continue
         bare = re.sub(r"between \d+\w\w and \d+\w\w( of \d+)?|\d+\w\w to \d+\w\w|1st is the worst", "", shown(text))
         bare = re.sub(r"\d+(st|nd|rd|th) of \d+", "", bare)  # a set of one
@@ -417,6 +422,63 @@ def test_the_search_finds_every_district_indicator_service_and_survey(folder, ta
     assert all((folder / entry[2]).is_file() for entry in entries)
 
 
+def test_the_page_about_the_data_has_every_public_table_and_column_with_what_it_means(folder):
+    text = page(folder, "data/index")
+    public = {name: table for name, table in TABLES.items() if table.public}
+    assert re.findall(r'<h3 id="(\w+)"', text) == list(public)
+    for name, table in public.items():
+        section = text.partition(f'<h3 id="{name}"')[2].partition("<h3")[0]
+        assert f"Key: {', '.join(f'<code>{key}</code>' for key in table.key)}." in section
+        rows = re.findall(r'<tr><th scope="row">.*?</tr>', section)
+        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+        assert [[html.unescape(re.sub("<[^>]*>", "", cell)) for cell in row] for row in cells] == [
+            [said.replace("`", "") for said in (column.name, column.type, column.unit, column.values, column.meaning)]
+            for column in table.columns
+        ]
+
+
+def test_the_page_about_the_data_says_what_an_indicator_is_made_from_and_which_waves_have_it(known, few, tmp_path):
+    indicators = few["published_indicators"].set_index(["wave", "indicator"])
+    indicators.loc[("kp-2021", "asked_bribe"), ["made_from", "universe", "positive"]] = [
+        "b1=yes; b2=yes",
+        "v=yes",
+        "Yes",
+    ]
+    indicators.loc["kp-2018", "question"] = "How was it in 2018?"
+    changed = few | {"published_indicators": indicators.reset_index()}
+    folder = built_site(tmp_path / "site", changed)
+    text = page(folder, "data/index")
+    rows = dict.fromkeys(LABELS, ())
+    for row in re.findall(r'<tr><th scope="row">.*?</tr>', text.partition('id="indicators"')[2], re.S):
+        name = re.search(r"<code>(\w+)</code>", row)
+        if name and name.group(1) in rows:
+            rows[name.group(1)] += (row,)
+    (bribe,) = rows["asked_bribe"]
+    assert "Counted: Yes</small>" in bribe
+    assert "<code>b1=yes; b2=yes</code>" in bribe
+    assert "Adults who went there<small" in bribe
+    assert "<code>v=yes</code>" in bribe
+    assert bribe.endswith(
+        "<code>kp-2021</code><small>not <code>kp-2018</code>, <code>punjab-2021</code></small></span></td></tr>"
+    )
+    later, earlier = rows["satisfied"]
+    assert "<code>kp-2021</code>, <code>punjab-2021</code><small>not <code>kp-2018</code></small>" in later
+    assert "How was it in 2018?" in earlier
+    assert "<code>kp-2018</code><small>not <code>kp-2021</code>, <code>punjab-2021</code></small>" in earlier
+
+
+def test_the_page_about_the_data_marks_simulated_waves_and_offers_their_files(folder):
+    rows = dict(
+        re.findall(r'<tr>(<th scope="row"><a href="../([\w-]+)/index.html">.*?</tr>)', page(folder, "data/index"))
+    )
+    rows = {wave: row for row, wave in rows.items()}
+    assert rows.keys() == WAVES.keys()
+    for wave, row in rows.items():
+        assert f'href="ddi-{wave}.xml" download>' in row
+        assert ("SIMULATED DATA" in row) == wave.startswith("kp")
+    assert '<a href="../../data/tables.zip" download>' in page(folder, "ur/data/index")
+
+
 def test_the_home_page_lists_the_weakest_districts_of_the_newest_survey(folder):
     home = shown(page(folder, "index").split('id="surveys"')[0])
     assert "2 of 36 districts in Punjab are very likely among the worst-placed: Attock and Bahawalnagar" in home
@@ -506,7 +568,8 @@ def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(t
     folder = built_site(tmp_path / "public" / "site", few)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     no_pngs(monkeypatch)
-    pages = site.write_site(few, *known, folder, made_at="2027-01-01T00:00:00Z")  # the time of making stays
+    later = "2027-01-01T00:00:00Z"  # the time of making stays
+    pages = site.write_site(few, *known, folder, made_at=later, data_files=DATA_FILES)
     assert pages["kp-2021/satisfied"] == folder / "kp-2021" / "satisfied.html"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from perception.intake.instrument import Indicator, Instrument
@@ -58,6 +60,10 @@ def indicator_facts(responses: pd.DataFrame, wave: Wave, instrument: Instrument)
             "minimum_level": indicator.minimum_level,
             "question": "; ".join(instrument.questions[question].label.en for question in indicator.questions),
             "positive": _positive(indicator, instrument),
+            "made_from": _made_from(indicator),
+            "universe": _answers(indicator.universe.question, indicator.universe.answers)
+            if indicator.universe
+            else None,
             "population": indicator.population,
             "target": indicator.target,
             "sdg_16_6_2": sdg.get(name),
@@ -115,6 +121,18 @@ def _service(indicator: str, instrument: Instrument) -> dict[str, str | None]:
 
 def _unit(indicator: Indicator, instrument: Instrument) -> str | None:
     return instrument.questions[indicator.questions[0]].unit if indicator.kind != "share" else None
+
+
+def _answers(question: str, answers: Sequence[str]) -> str:
+    return f"{question}={'|'.join(answers)}"
+
+
+def _made_from(indicator: Indicator) -> str:
+    part = f"quantile {indicator.quantile:g} of " if indicator.quantile is not None else ""
+    return "; ".join(
+        _answers(question, indicator.positive) if indicator.positive else part + question
+        for question in indicator.questions
+    )
 
 
 def _positive(indicator: Indicator, instrument: Instrument) -> str | None:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from perception.errors import InputError, Problem
 from perception.processes import processes
-from perception.publish import driver_pages, embeds, images, maps, plotly_map, views
+from perception.publish import data_page, driver_pages, embeds, images, maps, plotly_map, views
 from perception.publish.downloads import clean_text, write_downloads
 from perception.publish.language import LANGUAGES, labels_in
 from perception.publish.page_templates import style_sheet
@@ -47,6 +47,7 @@ OTHER_FOLDERS = (
     "assets",
     "districts",
     "services",
+    data_page.FOLDER,
     *(language.folder.rstrip("/") for language in LANGUAGES if language.folder),
 )
 """Folders of the site beside those of the waves; each language has its own of all of these but assets."""
@@ -64,18 +65,20 @@ def write_site(
     *,
     made_at: str,
     kept: Path | None = None,
+    data_files: Mapping[str, bytes] | None = None,
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
     `tables` has `TABLES`, any of them empty but that of waves; `geometries` and `units` the shapes and districts
     (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance files;
     the folder `kept` is where it is remembered what the pages of each wave were made from, which are taken over from
-    the old site where that is still the same.
-    Returns the pages by name: `index`, `methods`, `districts/index`, `districts/<district>`, `services/index`,
-    `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`, `<wave>/drivers`,
-    `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every other language of
-    `language.LANGUAGES` too. InputError lists vintages without geometry, districts that are not on their vintage, and
-    waves and indicators whose id is the name of another folder or page of the site.
+    the old site where that is still the same; `data_files` are the files that stand beside the page about the data and
+    are offered there (see `data_page`), by name.
+    Returns the pages by name: `index`, `methods`, `data/index`, `districts/index`, `districts/<district>`,
+    `services/index`, `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`,
+    `<wave>/drivers`, `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every
+    other language of `language.LANGUAGES` too. InputError lists vintages without geometry, districts that are not on
+    their vintage, and waves and indicators whose id is the name of another folder or page of the site.
     """
     _check(tables, geometries, units)
     tables = {name: _shown_texts(frame) for name, frame in _shown_rows(tables).items()}
@@ -91,7 +94,7 @@ def write_site(
     try:
         labels = {language.code: labels_in(language, tables) for language in LANGUAGES}
         work = Work(tables, geometries, units, labels, maps.scales(tables), fresh, made_at)
-        made = _build(work, folder, kept)
+        made = _build(work, folder, kept, data_files or {})
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)
@@ -170,11 +173,11 @@ def _check(
         raise InputError(problems)
 
 
-def _build(work: Work, before: Path, kept: Path | None) -> Made:
+def _build(work: Work, before: Path, kept: Path | None, data_files: Mapping[str, bytes]) -> Made:
     """Write everything; what of the site `before` is still good is taken over."""
     (work.root / "assets").mkdir()
     for language in work.environments:
-        for folder in ("districts", "services", *work.titles):
+        for folder in ("districts", "services", data_page.FOLDER, *work.titles):
             (work.root / language.folder / folder).mkdir(parents=True)
     parts = {name: part_of(work, name) for name in work.titles}
     keys = {name: part_key(part) for name, part in parts.items()} if kept else {}
@@ -186,6 +189,7 @@ def _build(work: Work, before: Path, kept: Path | None) -> Made:
         write_district_pages(work, waves)
         write_service_pages(work, waves)
         _overview_pages(work, waves)
+        data_page.write_data_page(work, data_files)
         files = _write_files(work.made, work.root, before, executor)
         for name, written in fresh.items():
             files += _write_files(written.result(), parts[name].root, before, executor)

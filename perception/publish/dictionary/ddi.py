@@ -6,7 +6,7 @@ Element names and their order are those of the schema `codebook.xsd` of namespac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -17,8 +17,9 @@ from perception.intake.codebook import SOMEBODY
 from perception.intake.declarations import AGE_GROUPS, BACKGROUND, REASON_SUFFIX, Text
 from perception.intake.instrument import Instrument
 from perception.intake.wave_file import CENSUS, Plan, Replicates, Variable, Wave
+from perception.publish import maps
 from perception.publish.downloads import clean_text
-from perception.publish.maps import SIMULATED, SIMULATED_NOTE
+from perception.publish.maps import SIMULATED, SIMULATED_NOTE, Row, records
 from perception.schemas import TABLES
 
 NAMESPACE = "ddi:codebook:2_5"
@@ -303,17 +304,19 @@ def _kind_of_design(name: str) -> dict[str, str]:
 
 def _variables(wave: Wave, instrument: Instrument, codebook: pd.DataFrame) -> list[Element]:
     """Background variables and questions that the wave has, in the order of the questionnaire."""
-    rows = {str(name): rows for name, rows in codebook.groupby("variable", sort=False)}
+    rows: dict[str, list[Row]] = {}
+    for row in records(codebook):
+        rows.setdefault(row["variable"], []).append(row)
     found = []
     for name in instrument.variables:
         if name in wave.variables:
-            own = rows.get(name, codebook.iloc[:0])
+            own = rows.get(name, [])
             made = _background(name, wave, own) if name in BACKGROUND else _question(name, wave, instrument, own)
             found += made
     return found
 
 
-def _background(name: str, wave: Wave, rows: pd.DataFrame) -> list[Element]:
+def _background(name: str, wave: Wave, rows: Sequence[Row]) -> list[Element]:
     """A background variable, blank where nothing is known; with the age its bands."""
     labels = {category: category.capitalize() for category in BACKGROUND[name]}
     whole = _answered(name, _literal(rows), Text(en=_meaning(name)), labels, wave, rows)
@@ -333,7 +336,7 @@ def _background(name: str, wave: Wave, rows: pd.DataFrame) -> list[Element]:
     return [age, bands]
 
 
-def _question(name: str, wave: Wave, instrument: Instrument, rows: pd.DataFrame) -> list[Element]:
+def _question(name: str, wave: Wave, instrument: Instrument, rows: Sequence[Row]) -> list[Element]:
     """A question; of a number the reason for no answer is a variable of its own, otherwise it stands among answers."""
     question, variable = instrument.questions[name], wave.variables[name]
     wording = _literal(rows) or question.label.en
@@ -374,7 +377,7 @@ def _question(name: str, wave: Wave, instrument: Instrument, rows: pd.DataFrame)
 
 
 def _answered(
-    name: str, wording: str | None, label: Text, labels: Mapping[str, str], wave: Wave, rows: pd.DataFrame
+    name: str, wording: str | None, label: Text, labels: Mapping[str, str], wave: Wave, rows: Sequence[Row]
 ) -> list[Element]:
     """Label, wording and categories of a background variable."""
     offered = _offered(wave.variables[name])
@@ -385,9 +388,9 @@ def _answered(
     ]
 
 
-def _literal(rows: pd.DataFrame) -> str | None:
+def _literal(rows: Sequence[Row]) -> str | None:
     """The wording in the wave's own file or form."""
-    return next(iter(rows["question"].dropna().astype(str)), None)
+    return next((row["question"] for row in rows if maps.text(row["question"])), None)
 
 
 def _offered(variable: Variable) -> set[str]:
@@ -414,19 +417,17 @@ def _universe(variable: Variable, instrument: Instrument) -> Element:
     return _leaf("universe", everybody, clusion="I")
 
 
-def _category(
-    value: str, labels: list[Element], rows: pd.DataFrame | None = None, missing: str | None = None
-) -> Element:
+def _category(value: str, labels: list[Element], rows: Sequence[Row] = (), missing: str | None = None) -> Element:
     """A category, with the codes that the wave's file has for it where `rows` of its codebook tell."""
-    codes = [] if rows is None else _codes(rows, value)
+    codes = _codes(rows, value)
     why = {"missing": "Y", "missType": missing} if missing else {}
     source = [_leaf("txt", f"In the file of the wave: {'; '.join(codes)}")] if codes else []
     return _branch("catgry", _leaf("catValu", value), *labels, *source, **why)
 
 
-def _codes(rows: pd.DataFrame, value: str) -> list[str]:
-    own = rows[(rows["meaning"] == value) & (rows["code"] != "")]
+def _codes(rows: Sequence[Row], value: str) -> list[str]:
     return [
-        f"{code} ({label})" if pd.notna(label) else str(code)
-        for code, label in zip(own["code"], own["label"], strict=True)
+        f"{row['code']} ({row['label']})" if maps.text(row["label"]) else str(row["code"])
+        for row in rows
+        if row["meaning"] == value and row["code"] != ""
     ]
