@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -141,6 +143,28 @@ def small_project_in(folder: Path) -> Project:
     project.instrument_file("small").write_text(SMALL_INSTRUMENT, encoding="utf-8")
     write_small_wave(project.waves / FIRST)
     return project
+
+
+FEW_INDICATORS = (
+    "satisfied_district",
+    "satisfied_health",
+    "satisfied_primary_school",
+    "safe_after_dark",
+    "wait_health",
+)
+
+
+def ask_little(project: Project) -> None:
+    """Have the sample waves of a project make few indicators and driver models: a fifth of the time."""
+    file = project.instrument_file("citizen-services")
+    with_texts = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # yes and no are answers
+    kept = {name: with_texts["indicators"][name] for name in FEW_INDICATORS}
+    models = {name: with_texts["driver_models"][name] for name in ("satisfied_health",)}
+    service = {"label": "Services", "indicators": list(FEW_INDICATORS)}
+    changed = {"indicators": kept, "driver_models": models, "services": {"services": service}}
+    dropped = ("indices", "sdg_16_6_2")
+    few = {name: changed.get(name, content) for name, content in with_texts.items() if name not in dropped}
+    file.write_text(json.dumps(few, ensure_ascii=False), encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)

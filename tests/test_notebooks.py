@@ -20,7 +20,7 @@ from perception.project import Project
 from perception.publish import maps, project_site
 from perception.publish.project_site import PublishedSite, publish_site
 from perception.wave_folders import add_wave
-from tests.conftest import ROOT
+from tests.conftest import ROOT, ask_little
 from tests.site_tables import small_site
 
 TEXTS = texts()
@@ -79,6 +79,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for name in ("reference", "instruments", *(f"waves/kp-{year}" for year in (2018, 2021, 2024))):
         shutil.copytree(ROOT / "data/raw" / name, project.root / "data/raw" / name)
     shutil.copytree(ROOT / "docs/validity", project.root / "docs/validity")
+    ask_little(project)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(project_site, "publish_site", few_pages)
         assert runner.update(project, lambda *_: None) == []
