@@ -54,19 +54,11 @@ else
 endif
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+$(VENV)/installed-%: requirements-%.txt $(VENV)/installed
 ifdef UV
-	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 else
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
-endif
-	touch $@
-
-$(VENV)/installed-lab: requirements-lab.txt $(VENV)/installed
-ifdef UV
-	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-lab.txt
-else
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-lab.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r $<
 endif
 	touch $@
 

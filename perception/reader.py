@@ -43,12 +43,12 @@ INTERNAL_NOTE = "internal tables: what they hold must not be published"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SCOPES = ("province", "round")
 
-_WRITTEN = {"estimate", "low", "high", "before", "after", "change", "effect", "contribution"}
 _VALUES = {"before", "after"}
 _DIFFERENCES = {"change", "contribution", "effect"}
 _TESTS = {"p", "p_value"}
-"""Columns that are written as the site writes them; those that are never differences, and always; and those that only
-tables of differences have."""
+"""Columns that are never differences, and always; and those that only tables of differences have."""
+_WRITTEN = {"estimate", "low", "high", *_VALUES, *_DIFFERENCES}
+"""Columns that are written as the site writes them."""
 _LISTED = {"wave": "published_waves", "indicator": "published_indicators"}
 """Where all the values of a column are listed, of which a table may have no row."""
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "date", "DOUBLE": "number", "FLOAT": "number"}
@@ -299,15 +299,12 @@ class Reader:
             scales = _scales_of(connection, rows)
         texts = {}
         for name in _WRITTEN.intersection(rows.columns):
-            write = words.shown_difference if _are_differences(rows, name) else _value_words
-            texts[name] = pd.Series(
-                [
-                    "" if pd.isna(value) else write(value, scale)
-                    for value, scale in zip(rows[name], scales, strict=True)
-                ],
-                index=rows.index,
-                dtype="str",
-            )
+            difference = _are_differences(rows, name)
+            said = [
+                "" if pd.isna(value) else words.shown_difference(value, scale) if difference else scale.value(value)
+                for value, scale in zip(rows[name], scales, strict=True)
+            ]
+            texts[name] = pd.Series(said, index=rows.index, dtype="str")
         return rows.assign(**texts)
 
     def chart(self, rows: pd.DataFrame, label: str, title: str, value: str = "estimate") -> NotebookChart:
@@ -464,10 +461,6 @@ def _scales_of(connection: duckdb.DuckDBPyConnection, rows: pd.DataFrame) -> lis
 
 def _are_differences(rows: pd.DataFrame, column: str) -> bool:
     return column in _DIFFERENCES or (column not in _VALUES and not _TESTS.isdisjoint(rows.columns))
-
-
-def _value_words(value: float, scale: maps.Scale) -> str:
-    return scale.value(value)
 
 
 def _no_map(of: Subject, why: str) -> Problem:

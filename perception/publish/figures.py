@@ -231,6 +231,12 @@ def percent_interval(row: Row, name: str, low: str, high: str) -> Interval:
     return Interval(*(math.nan if pd.isna(row[column]) else 100 * float(row[column]) for column in (name, low, high)))
 
 
+def told_sign(row: Row, effect: Interval) -> int:
+    """The direction of an effect that its interval and its adjusted p value leave no doubt of, else 0."""
+    sure: bool = not pd.isna(row["p_adjusted"]) and float(row["p_adjusted"]) < SIGNIFICANT
+    return effect.sign if sure else 0
+
+
 def ticks(values: Sequence[float]) -> tuple[float, ...]:
     """Three to eight round numbers that hold all the values that are known."""
     known = [value for value in values if not math.isnan(value)]
@@ -275,8 +281,7 @@ def effects_figure(rows: pd.DataFrame, about: About) -> BarFigure | None:
     bars = []
     for row in shown:
         effect = percent_interval(row, "effect", "low", "high")
-        sure: bool = not pd.isna(row["p_adjusted"]) and float(row["p_adjusted"]) < SIGNIFICANT
-        sign: int = effect.sign if sure else 0
+        sign = told_sign(row, effect)
         value = signed(effect.at)
         bars.append(Bar(plain(row["label"]), contrast(row), "point", 0.0, effect, sign, value, effect.range))
     reading = _effects_reading(bars, about.outcome)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from perception.publish import drawing, static_figures
-from perception.publish.figures import NOT_CAUSE, SIGNIFICANT, Bar, BarFigure, Form, Interval, plain
+from perception.publish.figures import NOT_CAUSE, Bar, BarFigure, Form, Interval, plain, told_sign
 from perception.publish.maps import INTERVAL, SIMULATED, Row, Scale
 from perception.publish.words import shown_difference, shown_number
 
@@ -68,8 +68,8 @@ def interval_chart(
     if scale.kind == "share":
         unit = "percentage points" if difference else "percent"
     unclear = any(not bar.sign for bar in bars)
-    first, *_, last = sorted(bars, key=lambda bar: bar.interval.at) * 2
-    alt = f"{title}. Dots with {INTERVAL}s for {len(bars)} rows, from {_said(first)} to {_said(last)}. {reading}"
+    least, most = (_said(end(bars, key=lambda bar: bar.interval.at)) for end in (min, max))
+    alt = f"{title}. Dots with {INTERVAL}s for {len(bars)} rows, from {least} to {most}. {reading}"
     return NotebookChart(
         BarFigure(
             title=title,
@@ -122,9 +122,7 @@ def _told(row: Row, interval: Interval) -> int:
     """The direction of a difference, 0 where the survey cannot tell: by its verdict, its p value, or its interval."""
     if "verdict" in row:
         return 0 if pd.isna(row["verdict"]) or row["verdict"] == "cannot_tell" else interval.sign
-    if "p_adjusted" in row:
-        return interval.sign if not pd.isna(row["p_adjusted"]) and row["p_adjusted"] < SIGNIFICANT else 0
-    return interval.sign
+    return told_sign(row, interval) if "p_adjusted" in row else interval.sign
 
 
 def _reading(bars: Sequence[Bar], difference: bool) -> str:
