@@ -157,6 +157,11 @@ def test_nothing_says_nan_or_breaks_out_of_its_place(folder):
         assert "was </script> it" not in text or name.endswith((".json", ".csv")), name
 
 
+def without_digests(text: str) -> str:
+    """A text without SHA-256 digests, in which any four digits turn up now and then."""
+    return re.sub(r'"[0-9a-f]{64}"', '""', text)
+
+
 def test_a_suppressed_number_is_nowhere_even_if_the_table_leaks_it(tables, tmp_path, monkeypatch):
     leaking = dict(tables)
     for name in ("published_estimates", "district_rankings"):
@@ -172,7 +177,7 @@ def test_a_suppressed_number_is_nowhere_even_if_the_table_leaks_it(tables, tmp_p
     monkeypatch.setattr(Download, "__post_init__", lambda self: None)
     built_site(tmp_path / "site", leaking)
     for name, text in texts(tmp_path / "site").items():
-        assert not re.search(r"98\.8%|97\.[67]–99\.9|0\.98765|7,?654", text), name
+        assert not re.search(r"98\.8%|97\.[67]–99\.9|0\.98765|7,?654", without_digests(text)), name
 
 
 def test_a_suppressed_change_or_gap_is_nowhere_even_if_the_table_leaks_it(tables, tmp_path):
@@ -183,7 +188,7 @@ def test_a_suppressed_change_or_gap_is_nowhere_even_if_the_table_leaks_it(tables
     gaps.loc[gaps["quality"] == "suppress", ["estimate", "low", "high"]] = [-0.7687, -0.7787, -0.7587]
     built_site(tmp_path / "site", tables | {"published_trends": trends, "published_gaps": gaps})
     for name, text in texts(tmp_path / "site").items():
-        assert not re.search(r"[+−]7[567]\.9|0\.[78]\d87|87\.9%|7,?654", text), name
+        assert not re.search(r"[+−]7[567]\.9|0\.[78]\d87|87\.9%|7,?654", without_digests(text)), name
 
 
 def test_simulated_waves_are_marked_everywhere_and_others_nowhere(folder):
