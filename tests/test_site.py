@@ -113,7 +113,7 @@ def test_site_has_every_page_image_and_data_file_and_no_other(folder, tables):
     assert made == wanted | {f"ur/{name}" for name in pages}
 
 
-def test_every_link_leads_to_a_file_and_every_page_is_led_to(folder):
+def assert_links_lead_to_files_and_to_every_page(folder: Path) -> None:
     pages = {name: text for name, text in texts(folder).items() if name.endswith(".html")}
     reached = {"index.html"}
     for name, text in pages.items():
@@ -129,6 +129,10 @@ def test_every_link_leads_to_a_file_and_every_page_is_led_to(folder):
             if place:
                 assert f'id="{place}"' in file.read_text(encoding="utf-8"), (name, link)
     assert {name for name in pages if not name.endswith("-embed.html")} <= reached
+
+
+def test_every_link_leads_to_a_file_and_every_page_is_led_to(folder):
+    assert_links_lead_to_files_and_to_every_page(folder)
 
 
 def test_ids_are_unique_and_headings_leave_no_level_out(folder):
@@ -794,17 +798,27 @@ def test_a_model_of_each_province_has_a_page_of_its_own(known, tables, tmp_path,
     assert "drivers-care-kp-districts.html#kp-bannu" in made["kp-2021/satisfied"].read_text(encoding="utf-8")
 
 
-def test_a_province_without_a_shape_has_its_numbers_and_the_others_their_maps(known, tables, tmp_path, monkeypatch):
+def test_a_province_without_a_shape_has_all_but_maps_and_the_others_theirs(known, few, tmp_path, monkeypatch):
     """As with a user's boundary file that has one province only."""
     no_pngs(monkeypatch)
     shapes = known[0]["2018"].shapes
     only_kp = replace(known[0]["2018"], shapes=shapes[shapes["district_id"].str.startswith("kp-")])
-    made = site.write_site(tables, {"2018": only_kp}, known[1], tmp_path / "site", made_at="2026")
+    made = site.write_site(few, {"2018": only_kp}, known[1], tmp_path / "site", made_at="2026")
     assert (tmp_path / "site" / "kp-2021" / "satisfied-map.svg").exists()
-    assert "punjab-2021/satisfied" not in made
-    lahore = shown(made["districts/punjab-lahore"].read_text(encoding="utf-8"))
-    assert "Waiting time" in lahore
-    assert "minutes" in lahore or "%" in lahore
+    assert not list((tmp_path / "site" / "punjab-2021").glob("satisfied-map*"))
+    assert (tmp_path / "site" / "punjab-2021" / "satisfied-ranking.svg").exists()
+    page = made["punjab-2021/satisfied"].read_text(encoding="utf-8")
+    assert "There is no map" in page
+    assert "data-view" not in page
+    ranked = few["district_rankings"].query(
+        "wave == 'punjab-2021' and indicator == 'satisfied' and scope == 'province'"
+    )
+    assert page.count('<th scope="row"') == len(ranked) == 5
+    home = made["index"].read_text(encoding="utf-8")
+    newest = "latest-punjab-2021"
+    assert newest in home
+    assert "<path" not in home[home.index(newest) : home.index("</section>", home.index(newest))]
+    assert_links_lead_to_files_and_to_every_page(tmp_path / "site")
 
 
 def test_a_diagnosis_off_the_map_is_an_error(known, tables, tmp_path):

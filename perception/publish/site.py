@@ -220,14 +220,22 @@ def _overview_pages(work: Work, waves: Sequence[WaveWork]) -> None:
     latest = [one for one in waves if together(one.wave) == together(waves[0].wave)]
     sections = []
     for one in latest:
-        if one.ground is None or not one.headline:
+        if not one.headline:
             continue
         main, *others = one.headline
-        spec = views.band_map(main, one.ground.base)
-        section = {"wave": one.wave, "ground": one.ground, "spec": spec, "headline": " ".join(headlines(main))}
-        section |= {"main": main, "listed": listed(main), "dates": maps.dates(one.wave)}
-        section["others"] = [{"of": of, "bands": listed(of)} for of in others]
-        sections.append(section)
+        spec = views.band_map(main, one.ground.base) if one.ground else None
+        sections.append(
+            {
+                "wave": one.wave,
+                "ground": one.ground,
+                "spec": spec,
+                "headline": " ".join(headlines(main)),
+                "main": main,
+                "listed": listed(main),
+                "dates": maps.dates(one.wave),
+                "others": [{"of": of, "bands": listed(of)} for of in others],
+            }
+        )
     rounds: dict[str, list[WaveWork]] = {}
     for one in waves:
         rounds.setdefault(f"{one.wave['instrument']} {one.wave['round']}", []).append(one)

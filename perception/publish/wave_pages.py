@@ -98,11 +98,9 @@ def write_wave_pages(work: Work, one: WaveWork) -> None:
         _driver_pages(work, model, about)
     cards = []
     for of in one.subjects.values():
-        if one.ground is None:
-            continue
-        spec, headline = _indicator_page(work, one, of, one.ground, about)
-        if of.indicator["headline"]:
-            cards.append({"spec": spec, "headline": headline})
+        drawn = _indicator_page(work, one, of, about)
+        if of.indicator["headline"] and drawn.maps:
+            cards.append({"spec": drawn.maps[0][0], "headline": drawn.headlines["map"]})
     services: dict[str, list[dict[str, Any]]] = {}
     for name, of in one.subjects.items():
         row = {"of": of, "page": name, "summary": views.province_summary(of), "bands": _band_counts(of)}
@@ -170,11 +168,12 @@ def _chart(work: Work, figure: Figure, name: str, wave: Row) -> dict[str, Any]:
 class _Pictures:
     """What is shown of an indicator: maps and where they are drawn, rankings; texts by kind of picture.
 
-    `maps` starts with the estimates; `doubt` says how uncertain they are; `tables` are none where nothing is ranked.
+    `maps` starts with the estimates; `doubts` says how uncertain they are; both are empty where no district of the wave
+    has a shape. `tables` are none where nothing is ranked.
     """
 
     maps: Sequence[tuple[MapSpec, Ground]]
-    doubt: tuple[MapSpec, Ground]
+    doubts: Sequence[tuple[MapSpec, Ground]]
     tables: Sequence[Ranking]
     alts: Mapping[str, str]
     headlines: Mapping[str, str]
@@ -187,16 +186,25 @@ class _Pictures:
         return [table for table in self.tables if table.own]
 
 
-def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictures:
+def _maps(work: Work, one: WaveWork, of: Subject, changes: Mapping[str, Row]) -> list[tuple[MapSpec, Ground]]:
+    """The maps of an indicator, of its estimates first."""
+    ground = one.ground
+    if ground is None:
+        return []
     drawn = [(views.estimate_map(of, ground.base), ground)]
     if of.ranked:
         drawn.append((views.band_map(of, ground.base), ground))
-    changes = of_indicator(one.shared_changes, of)
     if any(maps.is_published(row) for row in changes.values()):
         shared, units = ground_of(work, one.shared_vintage, ground.base.provinces), work.districts(one.shared_vintage)
         if shared is not None:
             drawn.append((views.change_map(of, changes, one.since, shared.base, units), shared))
-    doubt = (views.uncertainty_map(of, ground.base), ground)
+    return drawn
+
+
+def _pictures(work: Work, one: WaveWork, of: Subject) -> _Pictures:
+    changes = of_indicator(one.shared_changes, of)
+    drawn = _maps(work, one, of, changes)
+    doubts = [(views.uncertainty_map(of, one.ground.base), one.ground)] if one.ground else []
     headline = " ".join(headlines(of))
     topic = views.topic(of, one.since)
     changed = ""
@@ -209,9 +217,9 @@ def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictur
     by_kind = dict.fromkeys(("map", "bands", "tiles", "ranking"), headline)
     return _Pictures(
         maps=drawn,
-        doubt=doubt,
+        doubts=doubts,
         tables=_rankings(work, one, of) if of.ranked else [],
-        alts=_alts(of, topic, trends, work.names, [spec for spec, _ in [*drawn, doubt]]),
+        alts=_alts(of, topic, trends, work.names, [spec for spec, _ in [*drawn, *doubts]]),
         headlines=by_kind | {"change": changed, "uncertainty": ""},
         captions=captions,
         since=one.since if changes else "",
@@ -219,9 +227,9 @@ def _pictures(work: Work, one: WaveWork, of: Subject, ground: Ground) -> _Pictur
 
 
 def _drawings(of: Subject, drawn: _Pictures) -> dict[str, Drawing]:
-    estimates, ground = drawn.maps[0]
-    made = {str(spec.kind): static_map.drawing(spec, there.canvas) for spec, there in [*drawn.maps, drawn.doubt]}
-    made["tiles"] = static_map.tile_drawing(estimates, ground.canvas)
+    made = {str(spec.kind): static_map.drawing(spec, there.canvas) for spec, there in [*drawn.maps, *drawn.doubts]}
+    for estimates, ground in drawn.maps[:1]:
+        made["tiles"] = static_map.tile_drawing(estimates, ground.canvas)
     if drawn.own_tables:
         made["ranking"] = rankings.drawing(of, drawn.own_tables, drawn.headlines["ranking"])
     return made
@@ -240,29 +248,25 @@ def _alts(
         grey = sum(place.district_id not in known for place in spec.having("no_data"))
         pictures: Sequence[words.Picture] = ("estimate", "tiles") if spec.kind == "map" else (spec.kind,)
         alts |= {kind: words.alt_text(kind, topic, rows[spec.kind], names, grey) for kind in pictures}
-    return {**alts, "map": alts["estimate"]}
+    return {**alts, "map": alts["estimate"]} if drawn else alts
 
 
-def _indicator_page(
-    work: Work, one: WaveWork, of: Subject, ground: Ground, about: Mapping[str, Any]
-) -> tuple[MapSpec, str]:
-    """Write the page of an indicator, and what can be taken from it where it is a headline; its map and headline."""
-    name, drawn = f"{one.name}/{of.indicator['indicator']}", _pictures(work, one, of, ground)
+def _indicator_page(work: Work, one: WaveWork, of: Subject, about: Mapping[str, Any]) -> _Pictures:
+    """Write the page of an indicator, and what can be taken from it where it is a headline; what is shown of it."""
+    name, drawn = f"{one.name}/{of.indicator['indicator']}", _pictures(work, one, of)
     nothing = views.nothing_published(of)
     made = _indicator_embeds(work, one, of, drawn) if of.indicator["headline"] and not nothing else []
-    estimates, headline = drawn.maps[0][0], drawn.headlines["map"]
     content = {
         "of": of,
         "indicator": of.indicator,
-        "headline": headline,
+        "headline": drawn.headlines["map"],
         "summary": views.province_summary(of),
         "measure": views.measure(of),
         "nothing": nothing,
         "views": [
             {"spec": spec, "ground": there, "figure": plotly_map.figure(spec, there.base)} for spec, there in drawn.maps
         ],
-        "tiles": {"spec": estimates, "ground": ground},
-        "doubt": {"spec": drawn.doubt[0], "ground": ground},
+        "doubts": [{"spec": spec, "ground": there} for spec, there in drawn.doubts],
         "rankings": drawn.tables,
         "unranked": [] if drawn.tables else rankings.estimate_rows(of, of_indicator(one.changes, of)),
         "alts": drawn.alts,
@@ -272,19 +276,21 @@ def _indicator_page(
     }
     work.write_page(name, "indicator", {**about, **content})
     work.made.found.append((of.indicator["label"], one.wave["title"], f"{name}.html"))
-    return estimates, headline
+    return drawn
 
 
 def _indicator_embeds(work: Work, one: WaveWork, of: Subject, drawn: _Pictures) -> list[Embed]:
     """Write the embeds and the data of an indicator, and have its images written."""
-    name, (tiles, ground) = f"{one.name}/{of.indicator['indicator']}", drawn.maps[0]
+    name = f"{one.name}/{of.indicator['indicator']}"
     bodies, notes = {}, {}
-    for spec, there in [*drawn.maps, drawn.doubt]:
+    for spec, there in [*drawn.maps, *drawn.doubts]:
         bodies[str(spec.kind)] = site_embeds.map_body(work.parts, spec, there.canvas, drawn.alts[spec.kind])
         notes[str(spec.kind)] = (*spec.notes, spec.boundary)
-    bodies["tiles"] = site_embeds.map_body(work.parts, tiles, ground.canvas, drawn.alts["tiles"], tiles=True)
+    for tiles, ground in drawn.maps[:1]:
+        bodies["tiles"] = site_embeds.map_body(work.parts, tiles, ground.canvas, drawn.alts["tiles"], tiles=True)
+        notes["tiles"] = tiles.notes
     bodies["ranking"] = site_embeds.ranking_body(work.parts, of, drawn.own_tables, drawn.since)
-    notes |= {"tiles": tiles.notes, "ranking": (rankings.OVERLAP,)}
+    notes["ranking"] = (rankings.OVERLAP,)
     drawings = _drawings(of, drawn)
     made = site_embeds.indicator_embeds(of, drawings, bodies, notes, drawn.alts, drawn.headlines, drawn.captions)
     write_embeds(work, made)
