@@ -1,0 +1,71 @@
+"""Dagster's event log in SQLite, whose databases stay open while a run writes its thousand events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+
+
+class OpenEventLog(SqliteEventLogStorage):
+    """Dagster's event log where Dagster itself keeps it, in the same files, with two databases kept open.
+
+    Dagster opens and closes a database for every event and every question, and SQLite tidies up each time one is
+    closed: almost half the time of a run of a small wave.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None):
+        self._engines: dict[str, sqlalchemy.Engine] = {}
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Nothing is set: the folder is that of `DAGSTER_HOME`."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> SqliteEventLogStorage:
+        """The log of the instance in `DAGSTER_HOME`."""
+        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
+        with self._db_lock, self._engine(shard).connect() as connection, connection.begin():
+            yield connection
+
+    def _engine(self, shard: str) -> sqlalchemy.Engine:
+        """The open database of the index or of a run, of which only the last one asked for stays open."""
+        if shard not in self._engines:
+            for other in self._engines.keys() - {INDEX_SHARD_NAME, shard}:
+                self._engines.pop(other).dispose()
+            address, waiting = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+            engine = sqlalchemy.create_engine(address, connect_args=waiting)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            self._engines[shard] = engine
+        return self._engines[shard]
+
+    def wipe(self) -> None:
+        """Delete the events of all runs, whose files are closed first."""
+        self._close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close the databases."""
+        self._close()
+        super().dispose()
+
+    def _close(self) -> None:
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
