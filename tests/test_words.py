@@ -49,18 +49,17 @@ def estimate_row(at: float, low: float, high: float, n: int = 812, unit_id: str 
 
 def rank_row(district: str, rank_set: tuple[int, int], count: int = 32, **more: Any) -> maps.Row:
     row = {"indicator": "care", "district_id": district, **PUBLISHED, "rank": rank_set[0], "rank_low": rank_set[0]}
-    row |= {"rank_high": rank_set[1], "certain_low": 1, "certain_high": count, "p_lowest": 0.1, "p_highest": 0.1}
-    row |= {"lowest_count": 5, "districts": count, "band": "not_distinguishable", "n": 812}
+    row |= {"rank_high": rank_set[1], "districts": count, "band": "not_distinguishable", "n": 812}
     return row | {"estimate": 0.395, "low": 0.371, "high": 0.419} | more
 
 
 def unranked(district: str) -> maps.Row:
-    nothing = dict.fromkeys(("rank", "rank_low", "rank_high", "p_lowest", "p_highest", "band", "n"))
+    nothing = dict.fromkeys(("rank", "rank_low", "rank_high", "band", "n"))
     return rank_row(district, (1, 1)) | nothing | HELD | {"estimate": SECRET, "low": SECRET, "high": SECRET}
 
 
 def trend_row(change: float, low: float, high: float, verdict: str | None, unit_id: str = "a", **more: Any) -> maps.Row:
-    row = {"unit_id": unit_id, "domain": "all", "note": None, **PUBLISHED, "before": 0.4, "after": 0.4 + change}
+    row = {"unit_id": unit_id, "domain": "all", **PUBLISHED, "before": 0.4, "after": 0.4 + change}
     return row | {"change": change, "low": low, "high": high, "verdict": verdict} | more
 
 
@@ -110,10 +109,9 @@ def ranking_rows(draw: st.DrawFn) -> list[maps.Row]:
     for place in range(1, count + 1):
         ends = draw(st.integers(1, place)), draw(st.integers(place, count))
         band = draw(st.sampled_from(BANDS)) if count > 1 else "not_distinguishable"
-        numbers = {name: draw(st.floats(0, 1)) for name in ("p_lowest", "p_highest", "estimate")}
-        numbers |= dict(zip(("low", "high"), around(numbers["estimate"], 0.05), strict=True))
-        facts = {"rank": place, "band": band, "lowest_count": max(count > 1, round(0.15 * count)), **numbers}
-        rows.append(rank_row(f"d{place}", ends, count, **facts))
+        at = draw(st.floats(0, 1))
+        low, high = around(at, 0.05)
+        rows.append(rank_row(f"d{place}", ends, count, rank=place, band=band, estimate=at, low=low, high=high))
     rows += [unranked(f"u{place}") for place in range(draw(st.integers(0, 4)))]
     return draw(st.permutations(rows))
 
@@ -176,10 +174,9 @@ def check_text(text: str, sentence: bool = True) -> None:
 
 
 def check_ranks(text: str) -> None:
-    """No rank stands alone: all that remains after taking the sets away is what 1st means."""
+    """No rank stands alone: none remains after taking the sets away."""
     place = r"\d+(?:st|nd|rd|th)"
-    rest = re.sub(rf"between {place} and {place} of \d+|{place} to {place} of \d+|{place} of \d+", "", text)
-    assert not re.findall(place, rest.replace("1st is the worst", ""))
+    assert not re.findall(place, re.sub(rf"between {place} and {place} of \d+|{place} of \d+", "", text))
 
 
 def listed(text: str) -> tuple[list[str], int]:
@@ -191,7 +188,7 @@ def listed(text: str) -> tuple[list[str], int]:
     return names, len(names)
 
 
-# Lists, ranks, probabilities
+# Lists, ranks
 
 
 def test_lists_are_cut_and_joined():
@@ -217,14 +214,6 @@ def test_ranks_are_always_sets():
     assert words.rank_range(3, 14) == "3rd to 14th"
 
 
-@pytest.mark.parametrize(
-    ("probability", "said"),
-    [(0.0, "under 1%"), (0.004, "under 1%"), (0.93, "93%"), (0.994, "99%"), (0.996, "over 99%"), (1.0, "over 99%")],
-)
-def test_no_probability_is_certain(probability: float, said: str):
-    assert words.probability_words(probability) == said
-
-
 # Estimates
 
 
@@ -242,8 +231,10 @@ def test_estimates_in_words():
     assert words.estimate_words(row | care | {"n": 1234, "low": NAN, "high": NAN}, SHARE) == (
         "39.5% (95% interval not available; 1,234 respondents; use with caution: small sample, rather uncertain)"
     )
-    assert words.estimate_words(row | {"n": 0}, SHARE) == (
-        "39.5% (95% interval 37.1–41.9; no respondents of its own, modelled from other districts)"
+    modelled = {"quality": "caution", "reason": "no_respondents", "n": 0}
+    assert words.estimate_words(row | modelled, SHARE) == (
+        "39.5% (95% interval 37.1–41.9; no respondents of its own, modelled from other districts; use with caution: no "
+        "answers there: estimated from districts like it)"
     )
     assert words.estimate_words(row | HELD, SHARE) == "not published: too uncertain"
     assert words.estimate_words(row | HELD | {"reason": None}, SHARE) == "not published: no reason recorded"
@@ -357,124 +348,28 @@ def test_a_ranking_headline_counts_and_names_the_bands(rows: list[maps.Row]):
     assert not re.search(r"\bW\w\b", said), "names a district that has no rank"
 
 
-def test_rank_sets_in_words():
-    row = rank_row("a", (1, 4), p_lowest=0.934, band="low")
-    assert words.rank_sentence(row, "Nowshera", PLACE) == (
-        "Nowshera may be anywhere between 1st and 4th of 32 districts in Khyber Pakhtunkhwa (90% rank set; 1st is the "
-        "worst); the probability of being among the worst five is 93%."
-    )
-    certain = rank_row("a", (32, 32), p_highest=0.999, band="high", lowest_count=1)
-    assert words.rank_sentence(certain, "Peshawar", PLACE) == (
-        "Peshawar is 32nd of 32 districts in Khyber Pakhtunkhwa (90% rank set; 1st is the worst); the probability of "
-        "being the best is over 99%."
-    )
-    assert words.rank_sentence(rank_row("a", (1, 1), 1, lowest_count=0), "Swat", PLACE) == (
-        "Swat is the only district ranked in Khyber Pakhtunkhwa: there is nothing to compare it with."
-    )
-    assert words.rank_sentence(unranked("a"), "Tank", PLACE) == (
-        "Tank is not ranked among the districts in Khyber Pakhtunkhwa (too uncertain)."
-    )
-    modelled = unranked("a") | {"quality": "caution", "reason": "no_respondents", "estimate": 0.4, "n": 0}
-    assert words.rank_sentence(modelled, "Tank", PLACE) == (
-        "Tank is not ranked among the districts in Khyber Pakhtunkhwa (no answers there: estimated from districts like "
-        "it)."
-    )
-
-
-@given(ranking_rows())
-def test_a_rank_sentence_says_its_set_and_probability(rows: list[maps.Row]):
-    for row in rows:
-        said = words.rank_sentence(row, "Nowshera", PLACE)
-        check_text(said)
-        check_ranks(said)
-        if row["band"] is None:
-            assert not re.search(r"\d", said)
-        elif row["districts"] > 1:
-            ends = sorted({row["rank_low"], row["rank_high"]})
-            assert [int(end) for end in re.findall(r"(\d+)(?:st|nd|rd|th)", said)[:-1]] == ends
-            assert f" of {row['districts']} districts" in said
-            chance = row["p_highest" if row["band"] == "high" else "p_lowest"]
-            percent = re.search(r"is (over|under)? ?(\d+)%\.$", said)
-            assert abs(int(percent[2]) / 100 - chance) <= 0.0101
-            assert percent[1] != "over" or chance > 0.99
-            assert percent[1] != "under" or chance < 0.01
-            assert ("best" in said) == (row["band"] == "high")
-
-
-def test_rank_sets_that_overlap():
-    names = {"a": "Nowshera", "b": "Swabi"}
-    first = rank_row("a", (1, 4), certain_high=9)
-    assert words.overlap_sentence(rank_row("b", (4, 9)), first, names) == (
-        "The rank sets of Nowshera (1st to 4th of 32) and Swabi (4th to 9th of 32) overlap: the survey may not tell "
-        "the two apart."
-    )
-    assert words.overlap_sentence(rank_row("b", (5, 5), certain_low=9), first, names) == (
-        "The rank sets of Nowshera (1st to 4th of 32) and Swabi (5th of 32) do not overlap; the wider ones from their "
-        "direct estimates alone do."
-    )
-    assert words.overlap_sentence(first, rank_row("b", (5, 9), certain_low=10), names) == (
-        "The rank sets of Nowshera (1st to 4th of 32) and Swabi (5th to 9th of 32) do not overlap: Nowshera is placed "
-        "worse."
-    )
-
-
-@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 12)), min_size=2, max_size=2), st.integers(1, 32))
-def test_districts_are_told_apart_only_where_no_set_overlaps(sets: list[tuple[int, int]], certain: int):
-    rows = [
-        rank_row(f"d{place}", (low, low + wide), certain_low=certain if place else 1, certain_high=32 if place else 20)
-        for place, (low, wide) in enumerate(sets)
-    ]
-    said = words.overlap_sentence(*rows, NAMES)
-    assert said == words.overlap_sentence(*reversed(rows), NAMES) or sets[0] == sets[1]
-    check_text(said)
-    check_ranks(said)
-    first, second = (set(range(low, low + wide + 1)) for low, wide in sets)
-    assert (" do not overlap" not in said) == bool(first & second)
-    if worse := re.search(r"(Q\w) is placed worse", said):
-        assert worse[1] == "Qa"
-        assert max(first) < min(second)
-        assert certain > 20
-
-
 # Change
 
 
-def test_changes_in_words():
-    assert words.change_sentence(trend_row(0.052, 0.01, 0.094, "better"), "2021", SHARE, True) == (
-        "The estimate rose by 5.2 points since 2021 (95% interval 1.0 to 9.4), for the better."
-    )
-    assert words.change_sentence(trend_row(-0.031, -0.052, -0.01, "worse"), "2021", SHARE, True) == (
-        "The estimate fell by 3.1 points since 2021 (95% interval 1.0 to 5.2), for the worse."
-    )
-    wait = trend_row(3.2, 1.04, 5.4, "worse", quality="caution", reason="small_sample", note="New codes; New codes")
-    assert words.change_sentence(wait, "2021", WAIT, False) == (
-        "The estimate rose by 3.2 minutes since 2021 (95% interval 1.0 to 5.4), for the worse. Use with caution: small "
-        "sample. Note: New codes."
-    )
-    assert words.change_sentence(trend_row(0.012, -0.03, 0.054, "cannot_tell"), "2021", SHARE, True) == (
-        "The survey cannot tell whether the estimate changed since 2021: +1.2 points (95% interval −3.0 to 5.4)."
-    )
-    assert words.change_sentence(trend_row(0.032, 0.001, 0.063, "cannot_tell"), "2021", SHARE, True) == (
-        "The survey cannot tell whether the estimate changed since 2021: +3.2 points (95% interval 0.1 to 6.3). The "
-        "interval leaves out zero, but among so many comparisons such a difference may be chance."
-    )
-    assert words.change_sentence(trend_row(-0.0004, -0.0007, -0.0001, "worse"), "2021", SHARE, True) == (
-        "The survey cannot tell whether the estimate changed since 2021: 0.0 points (95% interval −0.1 to 0.0). "
-        "Rounded to the digits shown, the interval reaches zero."
-    )
-    assert words.change_sentence(trend_row(3.4, 0.0004, 6.8, "worse"), "2021", WAIT, False) == (
-        "The survey cannot tell whether the estimate changed since 2021: +3.4 minutes (95% interval 0.0 to 6.8). "
-        "Rounded to the digits shown, the interval reaches zero."
-    )
-    for row in (trend_row(0.05, -0.01, 0.11, "better"), trend_row(0.05, 0.01, 0.09, "worse")):
-        assert words.change_sentence(row, "2021", SHARE, True).startswith("The survey cannot tell whether"), row
-    new = trend_row(SECRET, SECRET, SECRET, "not_comparable", **HELD) | {"note": "Not asked in 2018"}
-    assert words.change_sentence(new, "2018", SHARE, True) == (
-        "The estimate cannot be compared with that of 2018: Not asked in 2018."
-    )
-    assert words.change_sentence(trend_row(SECRET, SECRET, SECRET, None, **HELD), "2018", SHARE, True) == (
-        "The change of the estimate since 2018 is not published: too uncertain."
-    )
+@pytest.mark.parametrize(
+    ("row", "scale", "higher_is_better", "verdict"),
+    [
+        (trend_row(0.052, 0.01, 0.094, "better"), SHARE, True, "better"),
+        (trend_row(-0.031, -0.052, -0.01, "worse"), SHARE, True, "worse"),
+        (trend_row(3.2, 1.04, 5.4, "worse", quality="caution", reason="small_sample"), WAIT, False, "worse"),
+        (trend_row(0.012, -0.03, 0.054, "cannot_tell"), SHARE, True, "cannot_tell"),
+        (trend_row(0.032, 0.001, 0.063, "cannot_tell"), SHARE, True, "cannot_tell"),
+        (trend_row(-0.0004, -0.0007, -0.0001, "worse"), SHARE, True, "cannot_tell"),
+        (trend_row(3.4, 0.0004, 6.8, "worse"), WAIT, False, "cannot_tell"),
+        (trend_row(0.05, -0.01, 0.11, "better"), SHARE, True, "cannot_tell"),
+        (trend_row(0.05, 0.01, 0.09, "worse"), SHARE, True, "cannot_tell"),
+        (trend_row(0.05, NAN, NAN, "better"), SHARE, True, "cannot_tell"),
+        (trend_row(SECRET, SECRET, SECRET, "not_comparable", **HELD), SHARE, True, "not_comparable"),
+        (trend_row(SECRET, SECRET, SECRET, None, **HELD), SHARE, True, "suppressed"),
+    ],
+)
+def test_verdicts_of_changes(row: maps.Row, scale: maps.Scale, higher_is_better: bool, verdict: str):
+    assert words.change_verdict(row, scale, higher_is_better) == verdict
 
 
 def test_a_gap_that_narrows_is_better_whatever_its_sign():
@@ -482,81 +377,33 @@ def test_a_gap_that_narrows_is_better_whatever_its_sign():
         trend_row(0.047, 0.01, 0.084, "better", domain="gap:sex") | {"before": -0.057, "after": -0.01},
         trend_row(-0.047, -0.084, -0.01, "better", domain="gap:sex") | {"before": 0.057, "after": 0.01},
     ]
-    for row in rows:
-        assert words.change_sentence(row, "2021", SHARE, True) == (
-            "The gap between women and men narrowed by 4.7 points since 2021 (95% interval 1.0 to 8.4), for the better."
-        )
+    assert [words.change_verdict(row, SHARE, upwards) for row in rows for upwards in (True, False)] == ["better"] * 4
     turned = trend_row(0.2, 0.1, 0.3, "cannot_tell", domain="gap:wealth") | {"before": -0.1, "after": 0.1}
-    assert words.change_sentence(turned, "2021", SHARE, True) == (
-        "The survey cannot tell whether the gap between the poorest fifth and the richest fifth changed since 2021: "
-        "+20.0 points (the poorest fifth less the richest fifth; 95% interval 10.0 to 30.0)."
-    )
-
-
-def check_direction(said: str, at: float, low: float, high: float, scale: maps.Scale) -> None:
-    """The numbers of a difference told apart: its size and interval, turned round where the words say less."""
-    found = re.search(rf"({NUMBER})(?: \w+)? .*95% interval ({NUMBER}) to ({NUMBER})", said)
-    size, *ends = (of(part) for part in found.groups())
-    turned = [shown(end, scale) for end in ((low, high) if at > 0 else (-high, -low))]
-    assert (size, ends) == (shown(abs(at), scale), turned)
-    assert size > 0
-    assert ends[0] > 0
+    assert words.change_verdict(turned, SHARE, True) == "cannot_tell"
 
 
 @given(st.one_of(trends(), trends(gap=True)), scales, st.booleans())
-def test_a_change_sentence_agrees_with_verdict_and_sign(row: maps.Row, scale: maps.Scale, upwards: bool):
-    said = words.change_sentence(row, "the wave before", scale, upwards)
-    check_text(said)
-    moved = re.search(r"(rose|fell|narrowed|widened) by .* for the (better|worse)\.", said)
-    cannot = "The survey cannot tell whether" in said
-    assert bool(moved) + cannot + ("cannot be compared" in said) + ("is not published" in said) == 1
-    assert (row["quality"] == "suppress") == ("cannot be compared" in said or "is not published" in said)
-    assert ("cannot be compared" in said) == (row["verdict"] == "not_comparable")
-    assert ("Use with caution" in said) == (row["quality"] == "caution")
-    if moved:
-        verb, verdict = moved.groups()
-        assert verdict == row["verdict"]
-        if row["domain"] == "all":
-            assert verb == ("rose" if row["change"] > 0 else "fell")
-            assert (verdict == "better") == ((verb == "rose") == upwards)
-        else:
-            assert verb == ("narrowed" if abs(row["after"]) < abs(row["before"]) else "widened")
-            assert (verdict == "better") == (verb == "narrowed")
-        check_direction(said, row["change"], row["low"], row["high"], scale)
-        assert row["low"] > 0 or row["high"] < 0
-    elif cannot:
-        size = re.search(rf": \+?({NUMBER})", said)
-        assert of(size[1]) == shown(row["change"], scale)
-        assert ("+" in said) == (shown(row["change"], scale) > 0)
-        ends = re.search(rf"95% interval ({NUMBER}) to ({NUMBER})", said)
-        if math.isnan(row["low"]):
-            assert ends is None
-        else:
-            low, high = (of(end) for end in ends.groups())
-            assert [low, high] == [shown(row["low"], scale), shown(row["high"], scale)]
-            turned = row["domain"] != "all" and row["before"] * row["after"] < 0
-            assert ("be chance" in said) == ((low > 0 or high < 0) and not turned)
-            reaches = low <= 0 <= high and row["verdict"] != "cannot_tell"
-            assert ("the interval reaches zero" in said) == (reaches and not turned)
+def test_a_change_verdict_agrees_with_its_row_and_the_sign_shown(row: maps.Row, scale: maps.Scale, upwards: bool):
+    verdict = words.change_verdict(row, scale, upwards)
+    assert (verdict in ("not_comparable", "suppressed")) == (row["quality"] == "suppress")
+    assert (verdict == "not_comparable") == (row["verdict"] == "not_comparable")
+    if row["quality"] != "suppress":
+        change, low, high = (shown(row[number], scale) for number in ("change", "low", "high"))
+        rose, fell = change > 0 and low > 0, change < 0 and high < 0
+        narrowed = abs(row["after"]) < abs(row["before"])
+        improved = narrowed if row["domain"] != "all" else rose == upwards
+        told = (rose or fell) and row["verdict"] == ("better" if improved else "worse")
+        assert verdict == (row["verdict"] if told else "cannot_tell")
 
 
 @given(st.lists(trends(), max_size=24), scales, st.booleans())
-def test_a_change_headline_says_what_the_sentences_say(rows: list[maps.Row], scale: maps.Scale, upwards: bool):
+def test_a_change_headline_counts_and_names_the_verdicts(rows: list[maps.Row], scale: maps.Scale, upwards: bool):
     rows = [row | {"unit_id": f"d{place}"} for place, row in enumerate(rows)]
     said = words.change_headline(rows, NAMES, "2021", PLACE, scale, upwards)
     check_text(said)
     found: dict[str, set[str]] = {}
     for row in rows:
-        sentence = words.change_sentence(row, "2021", scale, upwards)
-        for what, sign in (
-            ("better", "for the better."),
-            ("worse", "for the worse."),
-            ("cannot_tell", "survey cannot tell"),
-            ("not_comparable", "cannot be compared"),
-            ("suppressed", "is not published"),
-        ):
-            if sign in sentence:
-                found.setdefault(what, set()).add(NAMES[row["unit_id"]])
+        found.setdefault(words.change_verdict(row, scale, upwards), set()).add(NAMES[row["unit_id"]])
     counts = {}
     for verdict in ("better", "worse"):
         if part := re.search(rf"(\d+)(?: of (\d+) districts? in [\w ]+ changed)? for the {verdict}: ([^.;]+)", said):
@@ -638,6 +485,16 @@ def test_gaps_in_words():
         "The survey cannot tell whether the estimate differs between the poorest fifth and the richest fifth: −6.5 "
         "points (the poorest fifth less the richest fifth; 95% interval −14.0 to 1.0; 1,597 and 1,645 respondents)."
     )
+    care = {"quality": "caution", "reason": "small_sample"}
+    assert words.gap_sentence(gap_row(0.032, 0.001, 0.063, "cannot_tell", **care), SHARE) == (
+        "The survey cannot tell whether the estimate differs between women and men: +3.2 points (women less men; 95% "
+        "interval 0.1 to 6.3; 1,597 and 1,645 respondents). The interval leaves out zero, but among so many "
+        "comparisons such a difference may be chance. Use with caution: small sample."
+    )
+    assert words.gap_sentence(gap_row(-0.0004, -0.0007, -0.0001, "lower"), SHARE) == (
+        "The survey cannot tell whether the estimate differs between women and men: 0.0 points (women less men; 95% "
+        "interval −0.1 to 0.0; 1,597 and 1,645 respondents). Rounded to the digits shown, the interval reaches zero."
+    )
     for row in (gap_row(0.05, -0.01, 0.11, "higher"), gap_row(0.05, 0.01, 0.09, "lower")):
         assert words.gap_sentence(row, SHARE).startswith("The survey cannot tell whether"), row
     assert words.gap_sentence(gap_row(0.0, NAN, NAN, "cannot_tell"), SHARE) == (
@@ -649,6 +506,16 @@ def test_gaps_in_words():
     )
 
 
+def check_direction(said: str, at: float, low: float, high: float, scale: maps.Scale) -> None:
+    """The numbers of a difference told apart: its size and interval, turned round where the words say less."""
+    found = re.search(rf"({NUMBER})(?: \w+)? .*95% interval ({NUMBER}) to ({NUMBER})", said)
+    size, *ends = (of(part) for part in found.groups())
+    turned = [shown(end, scale) for end in ((low, high) if at > 0 else (-high, -low))]
+    assert (size, ends) == (shown(abs(at), scale), turned)
+    assert size > 0
+    assert ends[0] > 0
+
+
 @given(gaps(), scales)
 def test_a_gap_sentence_agrees_with_verdict_and_sign(row: maps.Row, scale: maps.Scale):
     said = words.gap_sentence(row, scale)
@@ -657,14 +524,26 @@ def test_a_gap_sentence_agrees_with_verdict_and_sign(row: maps.Row, scale: maps.
     told = re.search(r"(lower|higher) among ([\w ]+) than among ([\w ]+) \(", said)
     assert ("is not published" in said) == (row["quality"] == "suppress")
     assert bool(told) + ("cannot tell" in said) + ("is not published" in said) == 1
+    assert ("Use with caution" in said) == (row["quality"] == "caution")
     if told:
         assert told[1] == row["verdict"] == ("higher" if row["estimate"] > 0 else "lower")
         assert (told[2], told[3]) == (first, second)
         assert shown(row["estimate"], scale) != 0
         check_direction(said, row["estimate"], row["low"], row["high"], scale)
+        assert row["low"] > 0 or row["high"] < 0
     elif "cannot tell" in said:
         assert of(re.search(rf": \+?({NUMBER})", said)[1]) == shown(row["estimate"], scale)
+        assert ("+" in said) == (shown(row["estimate"], scale) > 0)
         assert "1,597 and 1,645 respondents" in said
+        ends = re.search(rf"95% interval ({NUMBER}) to ({NUMBER})", said)
+        if math.isnan(row["low"]):
+            assert ends is None
+        else:
+            low, high = (of(end) for end in ends.groups())
+            assert [low, high] == [shown(row["low"], scale), shown(row["high"], scale)]
+            assert ("be chance" in said) == (low > 0 or high < 0)
+            reaches = low <= 0 <= high and row["verdict"] != "cannot_tell"
+            assert ("the interval reaches zero" in said) == reaches
 
 
 # District profiles
@@ -722,7 +601,7 @@ def test_a_district_headline_counts_and_names_its_bands(bands: list[str]):
 
 # Alt texts
 
-ALTS = ("estimate", "tiles", "uncertainty", "bands", "change", "ranking", "card")
+ALTS = ("estimate", "tiles", "uncertainty", "bands", "change", "ranking")
 
 
 def alt_rows() -> dict[str, list[maps.Row]]:
@@ -733,7 +612,7 @@ def alt_rows() -> dict[str, list[maps.Row]]:
         estimate_row(SECRET, SECRET, SECRET, unit_id="d3", **HELD),
     ]
     ranks = [
-        rank_row("d0", (1, 2), 3, band="low", lowest_count=1, p_lowest=0.9, estimate=0.231, low=0.201, high=0.263),
+        rank_row("d0", (1, 2), 3, band="low", estimate=0.231, low=0.201, high=0.263),
         rank_row("d1", (1, 3), 3),
         rank_row("d2", (3, 3), 3, band="high", estimate=0.61, low=0.58, high=0.66),
         unranked("d3"),
@@ -745,7 +624,7 @@ def alt_rows() -> dict[str, list[maps.Row]]:
         trend_row(NAN, NAN, NAN, None, "d3", **HELD),
     ]
     rows = {"estimate": estimates, "tiles": estimates, "uncertainty": estimates, "bands": ranks, "ranking": ranks}
-    return rows | {"change": changes, "card": ranks[:1]}
+    return rows | {"change": changes}
 
 
 @pytest.mark.parametrize(
@@ -784,21 +663,12 @@ def test_alt_texts(kind: Any, said: str):
     assert words.alt_text(kind, topic(simulated=False), alt_rows()[kind], NAMES, 1) == said
 
 
-def test_alt_text_of_a_ranking_and_of_a_card():
-    rows = alt_rows()
-    assert words.alt_text("ranking", topic(label="Label"), rows["ranking"], NAMES) == (
+def test_alt_text_of_a_ranking():
+    assert words.alt_text("ranking", topic(label="Label"), alt_rows()["ranking"], NAMES) == (
         "SIMULATED DATA. Dots with intervals, worst first, in bands of “Label”: 3 districts ranked in Khyber "
         "Pakhtunkhwa. From Qa 23.1% (95% interval 20.1–26.3; between 1st and 2nd of 3) to Qc 61.0% (95% interval "
         "58.0–66.0; 3rd of 3); their rank sets do not overlap. Low (worst-placed): 1, Watch: 0, Not clear: "
         "1, High (best-placed): 1. Not ranked: 1 district. Low: Qa. High: Qc."
-    )
-    assert words.alt_text("card", topic(), rows["card"], NAMES) == (
-        "SIMULATED DATA. Qa, “Satisfied with government primary health care”: 23.1% (95% interval 20.1–26.3; 812 "
-        "respondents). Qa may be anywhere between 1st and 2nd of 3 districts in Khyber Pakhtunkhwa (90% rank set; 1st "
-        "is the worst); the probability of being the worst is 90%."
-    )
-    assert words.alt_text("card", topic(), [unranked("d3")], NAMES) == (
-        "SIMULATED DATA. Qd, “Satisfied with government primary health care”: not published: too uncertain. Not ranked."
     )
 
 
@@ -902,16 +772,16 @@ def test_alt_text_of_change_counts_the_verdicts(rows: list[maps.Row], scale: map
     said = words.alt_text("change", topic(scale, "Label", higher_is_better=upwards), rows, NAMES)
     check_text(said)
     assert len(said) <= words.LONGEST_ALT
-    sentences = [words.change_sentence(row, "2021", scale, upwards) for row in rows]
-    for pattern, sign in (
-        ("For the better", "for the better."),
-        ("for the worse", "for the worse."),
-        (" cannot tell", "survey cannot tell"),
-        ("Grey, not comparable", "cannot be compared"),
-        ("Hatched, not published", "is not published"),
+    verdicts = [words.change_verdict(row, scale, upwards) for row in rows]
+    for pattern, verdict in (
+        ("For the better", "better"),
+        ("for the worse", "worse"),
+        (" cannot tell", "cannot_tell"),
+        ("Grey, not comparable", "not_comparable"),
+        ("Hatched, not published", "suppressed"),
     ):
         found = re.search(rf"{pattern}: (\d+)", said)
-        assert (int(found[1]) if found else 0) == sum(sign in sentence for sentence in sentences)
+        assert (int(found[1]) if found else 0) == verdicts.count(verdict)
 
 
 # Captions
@@ -983,9 +853,6 @@ def every_text(rows: dict[str, list[maps.Row]], names: dict[str, str], label: st
     said = [words.alt_text(kind, about, rows[kind], names, 1) for kind in ALTS]
     said.append(words.ranking_headline(ranks, names, place))
     said.append(words.change_headline(trends_of, names, label, place, SHARE, True))
-    said += [words.rank_sentence(row, names[row["district_id"]], place) for row in ranks]
-    said += [words.change_sentence(row, label, SHARE, True) for row in trends_of]
-    said.append(words.overlap_sentence(ranks[0], ranks[1], names))
     said.append(words.district_headline(ranks, {"care": label}, place))
     wave = WAVE | {"title": label}
     scale = maps.Scale("mean", label, (20, 40, 60, 80), 1)

@@ -13,7 +13,6 @@ from typing import Literal
 
 import pandas as pd
 
-from perception.estimation.ranking import RANK_CONFIDENCE
 from perception.estimation.trends import GAP_PREFIX
 from perception.fingerprint import code_version
 from perception.publish import maps
@@ -22,7 +21,7 @@ from perception.publish.maps import INTERVAL, SIMULATED, Row, Scale
 from perception.schemas import BANDS
 
 Change = Literal["better", "worse", "cannot_tell", "not_comparable", "suppressed"]
-Picture = Literal["estimate", "tiles", "uncertainty", "bands", "change", "ranking", "card"]
+Picture = Literal["estimate", "tiles", "uncertainty", "bands", "change", "ranking"]
 
 GROUPS = {
     "sex": ("women", "men"),
@@ -38,7 +37,6 @@ BAND_NAMES = {"low": "Low", "watch": "Watch", "not_distinguishable": "Not clear"
 """Each band of a ranking as a reader meets it."""
 _EITHER = "among the worst-placed or the best-placed"
 _SMALL = "small differences between districts may be chance"
-_COUNTED = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BY_CHANCE = "The interval leaves out zero, but among so many comparisons such a difference may be chance."
 _REACHES_ZERO = "Rounded to the digits shown, the interval reaches zero."
 
@@ -82,12 +80,6 @@ def list_of(names: Sequence[str], most: int) -> str:
 def citation_words(wave: Row) -> str:
     """How to cite a number: the data as their producer wants, and what made these estimates of them."""
     return f"{str(wave['citation']).rstrip('. ')}. Estimates from these data: perception {code_version()}."
-
-
-def probability_words(probability: float) -> str:
-    """A probability in whole percent; never 0% or 100%, which no survey shows."""
-    percent = round(100 * probability)
-    return "over 99%" if percent >= 100 else "under 1%" if percent <= 0 else f"{percent}%"
 
 
 def estimate_words(row: Row, scale: Scale) -> str:
@@ -154,47 +146,6 @@ def ranking_headline(rankings: Sequence[Row], names: Mapping[str, str], place: s
     return _sentences(said)
 
 
-def rank_sentence(ranking: Row, name: str, scope_name: str) -> str:
-    """The rank set of a district among those in `scope_name`, and how probably it is among the worst (or best).
-
-    `ranking` is a row of district_rankings. The best are spoken of where the district's band is high.
-    """
-    who, where = plain(name) or "This district", plain(scope_name) or "the survey"
-    if not _is_ranked(ranking):
-        return _sentences([f"{who} is not ranked among the districts in {where} ({_reason(ranking)})"])
-    if int(ranking["districts"]) == 1:
-        return f"{who} is the only district ranked in {where}: there is nothing to compare it with."
-    low, high, count = _rank_set(ranking)
-    place = rank_words(low, high, count)
-    said = (
-        f"{who} {'is' if low == high else 'may be anywhere'} {place} districts in {where} "
-        f"({RANK_CONFIDENCE:.0%} rank set; 1st is the worst)"
-    )
-    end, column = ("best", "p_highest") if ranking["band"] == "high" else ("worst", "p_lowest")
-    if (ends := int(ranking["lowest_count"])) and not pd.isna(ranking[column]):
-        among = f"the {end}" if ends == 1 else f"among the {end} {_COUNTED[ends] if ends <= 10 else ends}"
-        said += f"; the probability of being {among} is {probability_words(ranking[column])}"
-    return f"{said}."
-
-
-def overlap_sentence(first: Row, second: Row, names: Mapping[str, str]) -> str:
-    """Whether two ranked districts of one ranking have rank sets that overlap, and what that means.
-
-    One is called worse only where the direct estimates alone (certain_low, certain_high) say so too.
-    """
-    worse, better = sorted((first, second), key=lambda row: _rank_set(row)[:2])
-    sets = [
-        f"{_name(names, row['district_id'])} ({rank_range(*_rank_set(row)[:2])} of {_rank_set(row)[2]})"
-        for row in (worse, better)
-    ]
-    said = f"The rank sets of {sets[0]} and {sets[1]}"
-    if _rank_set(worse)[1] >= _rank_set(better)[0]:
-        return f"{said} overlap: the survey may not tell the two apart."
-    if not int(worse["certain_high"]) < int(better["certain_low"]):
-        return f"{said} do not overlap; the wider ones from their direct estimates alone do."
-    return f"{said} do not overlap: {_name(names, worse['district_id'])} is placed worse."
-
-
 def change_verdict(trend: Row, scale: Scale, higher_is_better: bool) -> Change:
     """What may be said of a row of published_trends: its verdict where the shown change and its interval agree with it.
 
@@ -210,33 +161,6 @@ def change_verdict(trend: Row, scale: Scale, higher_is_better: bool) -> Change:
     improved = abs(trend["after"]) < abs(trend["before"]) if _gap_of(trend) else (sign > 0) == higher_is_better
     found: Change = "better" if improved else "worse"
     return found if found == trend["verdict"] else "cannot_tell"
-
-
-def change_sentence(trend: Row, since: str, scale: Scale, higher_is_better: bool) -> str:
-    """How an estimate, or a gap between groups, changed since the predecessor, such as `2021`; or why nobody can tell.
-
-    `trend` is a row of published_trends. Levels are left out: a change is of direct estimates, which may differ from
-    the small-area estimates shown beside it.
-    """
-    then, gap = plain(since) or "the wave before", _gap_of(trend)
-    what = f"the gap between {' and '.join(GROUPS[gap])}" if gap else "the estimate"
-    verdict = change_verdict(trend, scale, higher_is_better)
-    note = _note(trend)
-    if verdict == "not_comparable":
-        return _sentences([f"{_capital(what)} cannot be compared with that of {then}: {note or 'no reason recorded'}"])
-    if verdict == "suppressed":
-        return _sentences([f"The change of {what} since {then} is not published: {_reason(trend)}"])
-    if verdict == "cannot_tell":
-        found = _difference(trend, "change", scale, f"{' less '.join(GROUPS[gap])}; " if gap else "")
-        said = [f"The survey cannot tell whether {what} changed since {then}: {found}"]
-        if not (gap and trend["before"] * trend["after"] < 0):
-            said += _why_unsure(trend, scale)
-    else:
-        up = trend["change"] > 0
-        verb = ("narrowed" if verdict == "better" else "widened") if gap else "rose" if up else "fell"
-        size, ends = _apart(trend, "change", scale)
-        said = [f"{_capital(what)} {verb} by {size} since {then} ({ends}), for the {verdict}"]
-    return _sentences([*said, *_cautions(trend), *([f"Note: {note}"] if note else [])])
 
 
 def gap_sentence(gap: Row, scale: Scale) -> str:
@@ -351,8 +275,8 @@ def alt_text(
     """What a picture shows, in about `LONGEST_ALT` characters: classes, extremes with intervals, what is left out.
 
     Rows are one a district: of published_estimates (`estimate`, `tiles`, `uncertainty`), district_rankings (`bands`,
-    `ranking`, and `card` with one row) or published_trends (`change`). `districts_without_row` are drawn grey beside
-    them. What comes late gives way to the limit.
+    `ranking`) or published_trends (`change`). `districts_without_row` are drawn grey beside them. What comes late gives
+    way to the limit.
     """
     said = _ALTS[kind](topic, rows, names)
     if districts_without_row:
@@ -534,13 +458,6 @@ def _changes_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]) ->
     return [*said, *(f"{each}: {_listed(found[way], NAMED // 2)}" for way, each in named.items() if found[way])]
 
 
-def _card_alt(topic: Topic, rows: Sequence[Row], names: Mapping[str, str]) -> list[str]:
-    (row,) = rows
-    name = _name(names, row["district_id"])
-    said = [f"{name}, {quoted(topic.label)}: {estimate_words(row, topic.scale)}"]
-    return [*said, rank_sentence(row, name, topic.place)] if _is_ranked(row) else [*said, "Not ranked"]
-
-
 _ALTS: Mapping[Picture, Callable[[Topic, Sequence[Row], Mapping[str, str]], list[str]]] = {
     "estimate": _estimates_alt,
     "tiles": _tiles_alt,
@@ -548,7 +465,6 @@ _ALTS: Mapping[Picture, Callable[[Topic, Sequence[Row], Mapping[str, str]], list
     "bands": _bands_alt,
     "change": _changes_alt,
     "ranking": _ranking_alt,
-    "card": _card_alt,
 }
 
 
@@ -584,11 +500,6 @@ def _reason(row: Row) -> str:
     return one_line(maps.reason_words(row["reason"] if isinstance(row["reason"], str) else ""))
 
 
-def _note(trend: Row) -> str:
-    """The note of a change, each part of it once."""
-    return plain("; ".join(dict.fromkeys(trend["note"].split("; ")))) if isinstance(trend["note"], str) else ""
-
-
 def _cautions(row: Row) -> list[str]:
     return [f"Use with caution: {_reason(row)}"] if row["quality"] == "caution" else []
 
@@ -607,10 +518,6 @@ def _place(topic: Topic) -> str:
 
 def _band(band: str) -> str:
     return BAND_NAMES[band]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _counted(count: int, thing: str) -> str:
