@@ -21,7 +21,7 @@ import pandas as pd
 
 from perception.estimation.design import design_from_psus
 from perception.estimation.domains import domain_cells, domain_estimates
-from perception.estimation.publication import published_estimates
+from perception.estimation.publication import judged_direct, published_beside
 from perception.estimation.ranking import lowest_count, rank_summary
 from perception.estimation.small_area import round_models
 from perception.geography import load_gazetteer, vintage_units
@@ -107,7 +107,8 @@ def one_replicate(seed: int) -> pd.DataFrame:
         true_rank = pd.Series(truths[indicator]).rank()
         rows.append(table.join(ranks).assign(true_rank=true_rank, truly_lowest=true_rank <= lowest_count(districts)))
     table = pd.concat(rows, ignore_index=True)
-    published = published_estimates(estimates, indicators, conform(table, "small_area_estimates"))
+    judged = judged_direct(estimates, indicators)
+    published = published_beside(judged, conform(table, "small_area_estimates"), indicators)
     quality = published[published["level"] == "district"].pivot(
         index=["indicator", "unit_id"], columns="method", values="quality"
     )

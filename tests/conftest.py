@@ -15,7 +15,9 @@ import yaml
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from perception.estimation.publication import judged_direct, published_beside
 from perception.project import Project
+from perception.schemas import TABLES, conform
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -44,6 +46,18 @@ def shared_waves() -> Path:
 def shared_boundaries() -> Path:
     """An official district boundary layer."""
     return _shared("boundaries")
+
+
+def published_estimates(
+    estimates: pd.DataFrame,
+    indicators: pd.DataFrame,
+    small_area: pd.DataFrame | None = None,
+    units: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The table of that name, made in two steps as the pipeline does, also without small-area estimates."""
+    if small_area is None:
+        small_area = conform(pd.DataFrame(columns=TABLES["small_area_estimates"].names), "small_area_estimates")
+    return published_beside(judged_direct(estimates, indicators, units=units), small_area, indicators)
 
 
 SMALL_INSTRUMENT = """\

@@ -25,10 +25,9 @@ from scipy.optimize import linprog
 
 from perception.estimation import publication
 from perception.estimation.domains import district_estimates
-from perception.estimation.publication import published_estimates
 from perception.geography import load_gazetteer, vintage_units
 from perception.schemas import TABLES, conform
-from tests.conftest import ROOT
+from tests.conftest import ROOT, published_estimates
 
 LEVELS = {"district": "district_id", "division": "division_id", "province": "province_id", "all": "everywhere"}
 KINDS = ((), ("sex",), ("urban",), ("age_group",), ("wealth",), ("sex", "urban"))

@@ -20,11 +20,11 @@ from perception.estimation.contrasts import contrasts, difference_matrix, signif
 from perception.estimation.design import assign_variance_strata, design_from_psus
 from perception.estimation.domains import SampledDomains, domain_cells, domain_covariance, domain_estimates
 from perception.estimation.intervals import intervals
-from perception.estimation.publication import REASONS, published_drivers, published_estimates, withheld
+from perception.estimation.publication import REASONS, published_drivers, withheld
 from perception.estimation.totals import CELL, Quantity, indicator_quantity, psu_totals, totals
 from perception.intake.instrument import Indicator, Instrument
 from perception.schemas import TABLES, conform, contract_breaches
-from tests.conftest import ROOT
+from tests.conftest import ROOT, published_estimates
 
 # Strata of one PSU
 

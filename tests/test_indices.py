@@ -23,7 +23,6 @@ from perception.estimation.domains import (
 from perception.estimation.gaps import subgroup_gaps
 from perception.estimation.index_sensitivity import index_sensitivity, ranks_by_weights
 from perception.estimation.indices import index_estimates
-from perception.estimation.publication import published_estimates
 from perception.estimation.ranking import district_rankings
 from perception.estimation.replicates import Scheme
 from perception.estimation.small_area import round_models, small_area_tables
@@ -35,6 +34,7 @@ from perception.intake.instrument import Instrument
 from perception.intake.raw import raw_responses
 from perception.project import Project, open_wave
 from perception.schemas import TABLES, conform, contract_breaches
+from tests.conftest import published_estimates
 from tests.test_estimation import HERE, UNITS, estimate_row, random_survey
 
 ROOT = Path(__file__).resolve().parents[1]

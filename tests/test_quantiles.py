@@ -15,14 +15,13 @@ from scipy import stats
 
 from perception.estimation.design import design_from_psus
 from perception.estimation.domains import calibrated_cells, domain_cells, domain_estimates
-from perception.estimation.publication import published_estimates
 from perception.estimation.quantiles import distribution, domain_quantiles, quantile_estimates, weighted_quantile
 from perception.estimation.totals import CELL, Quantity, psu_totals, totals
 from perception.intake.describe import indicator_facts
 from perception.intake.instrument import Indicator, Instrument
 from perception.intake.wave_file import load_wave
 from perception.schemas import contract_breaches
-from tests.conftest import write_small_wave
+from tests.conftest import published_estimates, write_small_wave
 from tests.test_estimation import INSTRUMENT, UNITS, direct_covariance, direct_domains, direct_scores, random_survey
 from tests.test_estimation_golden import DESIGNS, TIGHT, Sample
 from tests.test_weighting import RakedSample

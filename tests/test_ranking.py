@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perception.estimation.publication import published_estimates
 from perception.estimation.rank_sets import certain_differences, rank_sets
 from perception.estimation.ranking import bands, district_rankings, lowest_count, rank_summary
 from perception.estimation.small_area import round_models, small_area_tables
 from perception.schemas import TABLES, conform, contract_breaches
+from tests.conftest import published_estimates
 
 # Rank sets (Mogstad, Romano, Shaikh and Wilhelm 2024)
 

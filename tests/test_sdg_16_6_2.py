@@ -15,7 +15,6 @@ from perception import wave_tables
 from perception.estimation.design import design_from_psus
 from perception.estimation.domains import calibrated_cells, domain_cells, domain_covariance, domain_dimensions
 from perception.estimation.index_sensitivity import index_sensitivity
-from perception.estimation.publication import published_estimates
 from perception.estimation.totals import calibration_totals, psu_totals
 from perception.intake.describe import index_weights, indicator_facts, wave_facts
 from perception.intake.instrument import Instrument, load_instrument
@@ -24,6 +23,7 @@ from perception.project import Project, open_wave
 from perception.publish import sdg
 from perception.publish.sdg import sdg_16_6_2, write_sdg_file
 from perception.schemas import TABLES, conform, contract_breaches
+from tests.conftest import published_estimates
 
 ROOT = Path(__file__).resolve().parents[1]
 WAVE = "kp-2024"

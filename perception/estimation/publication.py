@@ -73,28 +73,6 @@ class PublicationRules:
     minimum_persons: int = 10
 
 
-def published_estimates(
-    estimates: pd.DataFrame,
-    indicators: pd.DataFrame,
-    small_area: pd.DataFrame | None = None,
-    rules: PublicationRules | None = None,
-    units: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Table `published_estimates` from `district_estimates`, `indicators` and `small_area_estimates` of any waves.
-
-    `units` gives wave, district_id, division_id and province_id of every district of a wave. It is needed where a
-    sensitive indicator has cells to protect, or weights are equal; an InputError says so.
-
-    Of the direct estimates n_eff is capped at n. A small-area estimate stands beside the direct one as a row of method
-    `small_area` (level district, domain `all`), judged by its own interval, also where the direct one is too uncertain;
-    it is withheld with the direct one where that is withheld to protect respondents. Neither the direct estimate that
-    the model used nor its shrinkage is handed on, since together they give away a withheld direct estimate. Numbers are
-    rounded to `DIGITS`.
-    """
-    small_area = _empty("small_area_estimates") if small_area is None else small_area
-    return published_beside(judged_direct(estimates, indicators, rules, units), small_area, indicators, rules)
-
-
 def judged_direct(
     estimates: pd.DataFrame,
     indicators: pd.DataFrame,
@@ -103,7 +81,9 @@ def judged_direct(
 ) -> pd.DataFrame:
     """The direct estimates of `published_estimates`, judged but not rounded; `held` says what is withheld for privacy.
 
-    Takes what `published_estimates` takes, and needs no small-area estimates, so that it can be made beside them.
+    `estimates` and `indicators` are the tables `district_estimates` and `indicators` of any waves. `units` gives wave,
+    district_id, division_id and province_id of every district of a wave. It is needed where a sensitive indicator has
+    cells to protect, or weights are equal; an InputError says so. n_eff is capped at n.
     """
     rules = rules or PublicationRules()
     direct = _described(estimates, indicators)
@@ -120,7 +100,13 @@ def judged_direct(
 def published_beside(
     direct: pd.DataFrame, small_area: pd.DataFrame, indicators: pd.DataFrame, rules: PublicationRules | None = None
 ) -> pd.DataFrame:
-    """Table `published_estimates` from what `judged_direct` gives of any waves, and their small-area estimates."""
+    """Table `published_estimates` from what `judged_direct` gives of any waves, and their `small_area_estimates`.
+
+    A small-area estimate stands beside the direct one as a row of method `small_area` (level district, domain `all`),
+    judged by its own interval, also where the direct one is too uncertain; it is withheld with the direct one where
+    that is withheld to protect respondents. Neither the direct estimate that the model used nor its shrinkage is handed
+    on, since together they give away a withheld direct estimate. Numbers are rounded to `DIGITS`.
+    """
     rules = rules or PublicationRules()
     modelled = _described(small_area, indicators)
     modelled = modelled.assign(level="district", unit_id=modelled["district_id"], domain="all", method="small_area")
@@ -135,7 +121,7 @@ def published_beside(
     names = [*TABLES["published_estimates"].names, "kind"]
     parts = [part.reindex(columns=names) for part in (direct, modelled) if len(part)]
     if not parts:
-        return _empty("published_estimates")
+        return conform(pd.DataFrame(columns=TABLES["published_estimates"].names), "published_estimates")
     table = pd.concat(parts, ignore_index=True)
     table = _rounded(table, _LEVEL, _decimals(table, table))
     table = _rounded(table, ["dont_know_share", "refused_share"], pd.Series(DIGITS, index=table.index))
@@ -338,10 +324,6 @@ def _units_of(wave: str, indicator: str, units: pd.DataFrame | None) -> pd.DataF
             [Problem(f"wave {wave}, indicator {indicator}", problem, "Pass the wave's districts as units.")]
         )
     return own
-
-
-def _empty(table: str) -> pd.DataFrame:
-    return conform(pd.DataFrame(columns=TABLES[table].names), table)
 
 
 def _reasons(rules: dict[str, pd.Series]) -> pd.Series:
