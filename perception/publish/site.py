@@ -19,7 +19,7 @@ import pandas as pd
 
 from perception.errors import InputError, Problem
 from perception.processes import processes
-from perception.publish import data_page, driver_pages, embeds, images, maps, plotly_map, views
+from perception.publish import data_page, embeds, images, maps, plotly_map, views
 from perception.publish.downloads import clean_text, write_downloads
 from perception.publish.language import LANGUAGES, labels_in
 from perception.publish.page_templates import style_sheet
@@ -31,18 +31,6 @@ from perception.publish.wave_parts import part_key, part_of, put_in_place, remem
 if TYPE_CHECKING:
     from perception.geography import Geometry
 
-TABLES = (
-    "published_estimates",
-    "district_rankings",
-    "index_sensitivity",
-    "published_gaps",
-    "published_trends",
-    "withheld",
-    *driver_pages.TABLES_OF_DRIVERS,
-    "published_waves",
-    "published_indicators",
-)
-"""The tables that the site is made from."""
 OTHER_FOLDERS = (
     "assets",
     "districts",
@@ -69,11 +57,11 @@ def write_site(
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
-    `tables` has `TABLES`, any of them empty but that of waves; `geometries` and `units` the shapes and districts
-    (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance files;
-    the folder `kept` is where it is remembered what the pages of each wave were made from, which are taken over from
-    the old site where that is still the same; `data_files` are the files that stand beside the page about the data and
-    are offered there (see `data_page`), by name.
+    `tables` are the published ones, any of them empty but that of waves; `geometries` and `units` the shapes and
+    districts (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance
+    files; the folder `kept` is where it is remembered what the pages of each wave were made from, which are taken over
+    from the old site where that is still the same; `data_files` are the files that stand beside the page about the data
+    and are offered there (see `data_page`), by name.
     Returns the pages by name: `index`, `methods`, `data/index`, `districts/index`, `districts/<district>`,
     `services/index`, `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`,
     `<wave>/drivers`, `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every

@@ -13,7 +13,6 @@ from perception.simulate.population import PSU_HOUSEHOLDS
 
 ENUMERATORS = 4
 PSU_VISITS = 13
-PLANNED_PER_PSU = 12
 LOST = {"urban": (0.20, 0.45, 0.35), "rural": (0.40, 0.45, 0.15)}
 """Probability that 0, 1 or 2 of the households visited in a PSU give no interview."""
 RESULTS = {"refused": 0.45, "not_at_home": 0.42, "locked": 0.13}
