@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -168,14 +168,19 @@ FEW_INDICATORS = (
 )
 
 
-def ask_little(project: Project) -> None:
-    """Have the sample waves of a project make few indicators and driver models: a fifth of the time."""
-    file = project.instrument_file("citizen-services")
+def ask_little(
+    project: Project,
+    instrument: str = "citizen-services",
+    indicators: Sequence[str] = FEW_INDICATORS,
+    models: Sequence[str] = ("satisfied_health",),
+) -> None:
+    """Have the waves of an instrument make few indicators and driver models: a fifth of the time for sample waves."""
+    file = project.instrument_file(instrument)
     with_texts = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # yes and no are answers
-    kept = {name: with_texts["indicators"][name] for name in FEW_INDICATORS}
-    models = {name: with_texts["driver_models"][name] for name in ("satisfied_health",)}
-    service = {"label": "Services", "indicators": list(FEW_INDICATORS)}
-    changed = {"indicators": kept, "driver_models": models, "services": {"services": service}}
+    kept = {name: with_texts["indicators"][name] for name in indicators}
+    explained = {name: with_texts["driver_models"][name] for name in models}
+    service = {"label": "Services", "indicators": list(indicators)}
+    changed = {"indicators": kept, "driver_models": explained, "services": {"services": service}}
     dropped = ("indices", "sdg_16_6_2")
     few = {name: changed.get(name, content) for name, content in with_texts.items() if name not in dropped}
     file.write_text(json.dumps(few, ensure_ascii=False), encoding="utf-8")
@@ -210,6 +215,14 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
         no_pngs(patch)
         assert runner.run_waves(project, [FIRST], lambda *_: None) == []
     return project
+
+
+@pytest.fixture(scope="session")
+def made_up_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the made-up tables. Not to be changed."""
+    from tests.site_tables import built_site
+
+    return built_site(tmp_path_factory.mktemp("public") / "site")
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (programs / name).chmod(0o755)
     for name in ("installed", "installed-dev", "installed-lab"):
         (copy / ".venv" / name).touch()
-    ask_little(Project(copy))
+    ask_little(Project(copy), indicators=("satisfied_district", "satisfied_health"))
     for block in ALL:
         if block.language == "yaml" and block.more:
             (copy / block.more).write_text(block.text, encoding="utf-8")

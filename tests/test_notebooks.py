@@ -191,6 +191,7 @@ def test_notebooks_run_on_a_real_wave(
     from pipelines import runner
 
     project = Project(shutil.copytree(sample.root, tmp_path / "project"))
+    ask_little(project, "mics6-men", ["safe_walk", "victim", "discriminated", "happy", "life_ladder"], ["safety"])
     add_wave(project, ROOT / "recipes" / REAL, shared_waves / REAL)
     monkeypatch.setattr(project_site, "publish_site", small_site)
     assert runner.update(project, lambda *_: None) == []

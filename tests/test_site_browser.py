@@ -13,14 +13,13 @@ import pytest
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import maps, views
 from tests.browsing import EMBEDS, PAGES, browser, pytestmark, visit
-from tests.conftest import ROOT
+from tests.conftest import ROOT, ask_little
 from tests.site_tables import (
     BETTER,
     NASTY,
     SUPPRESSED,
     UNCOVERED,
     WORSE,
-    built_site,
     changes_of,
     districts,
     ground_of,
@@ -66,8 +65,8 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return built_site(tmp_path_factory.mktemp("public") / "site")
+def folder(made_up_site) -> Path:
+    return made_up_site
 
 
 def fills(spec: maps.MapSpec) -> dict[str, str]:
@@ -194,6 +193,7 @@ def test_the_map_of_a_real_survey_is_drawn_without_network(visit, shared_waves, 
     project = Project(tmp_path)
     shutil.copytree(ROOT / "data/raw/reference", project.reference)
     shutil.copytree(ROOT / "data/raw/instruments", project.instruments)
+    ask_little(project, "mics6-men", ["safe_walk"], [])
     monkeypatch.setenv(PROJECT_VARIABLE, str(tmp_path))
     recipe, files = ROOT / "recipes/mics-punjab-2018", shared_waves / "mics-punjab-2018"
     perception = Path(sys.executable).with_name("perception")
