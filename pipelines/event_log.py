@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
+
+if TYPE_CHECKING:
+    from dagster._core.storage.sqlite_storage import SqliteStorageConfig
 
 
 class OpenEventLog(SqliteEventLogStorage):
@@ -26,16 +28,11 @@ class OpenEventLog(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """Nothing is set: the folder is that of `DAGSTER_HOME`."""
-        return {}
-
-    @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+        cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
     ) -> SqliteEventLogStorage:
-        """The log of the instance in `DAGSTER_HOME`."""
-        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
+        """The log in the folder `base_dir`."""
+        return cls(config_value["base_dir"], inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
@@ -69,3 +66,9 @@ class OpenEventLog(SqliteEventLogStorage):
         with self._db_lock:
             while self._engines:
                 self._engines.popitem()[1].dispose()
+
+
+def settings(home: Path) -> dict[str, Any]:
+    """What dagster.yaml says of the log of the instance in the folder `home`."""
+    config = {"base_dir": str(home / "history" / "runs")}
+    return {"event_log_storage": {"module": __name__, "class": OpenEventLog.__name__, "config": config}}

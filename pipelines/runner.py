@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ from threading import Thread
 import dagster as dg
 import pandas as pd
 import pyarrow.parquet as pq
+import yaml
 
 from assets.tables import waves_partitions
 from perception.errors import InputError
@@ -27,6 +27,7 @@ from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
 from perception.processes import FEW, SPAWN, cores, lent, new_processes
 from perception.project import Project
 from perception.publication_record import forget_publication, record_publication
+from pipelines import event_log
 from pipelines.definitions import build_defs
 from pipelines.unchanged import publication_inputs, publication_is_unchanged, wave_is_unchanged
 
@@ -58,7 +59,8 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     project.make_folders()
     home = project.internal / "dagster"
     home.mkdir(exist_ok=True)
-    shutil.copyfile(DAGSTER_YAML, home / "dagster.yaml")
+    text = DAGSTER_YAML.read_text(encoding="utf-8") + yaml.safe_dump(event_log.settings(home))
+    (home / "dagster.yaml").write_text(text, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(home)
     return dg.DagsterInstance.get()
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,18 @@ RUN = [
     if block.language in ("sh", "python") and block.text not in {other.text for other in ALL[:place]}
 ]
 """The first block of every text."""
+
+
+def told_after(block: Block) -> str:
+    """What a document says that the commands of a block write here: the text in the block after it."""
+    place = ALL.index(block) + 1
+    after = ALL[place] if place < len(ALL) else block
+    follows = after.document == block.document and after.line == block.line + block.text.count("\n") + 3
+    return after.text if follows and (after.language, after.more) == ("text", "") else ""
+
+
+def folded(text: str) -> str:
+    return " ".join(text.split())
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +153,14 @@ def test_every_command_of_the_documents_runs(block: Block, project: Path) -> Non
         command = ["bash", "-euo", "pipefail", "-c", re.sub(r"^make ", "make --dry-run ", text, flags=re.MULTILINE)]
     done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{block.place} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    if block.document == TUTORIAL:  # other documents tell of other waves
+        written = (done.stderr + done.stdout).replace(f"{project}/", "")
+        assert folded(told_after(block)) in folded(written), block.place
+
+
+def test_what_the_tutorial_tells_stands_after_its_commands() -> None:
+    told = [told_after(block) for block in RUN if block.document == TUTORIAL]
+    assert sum(map(bool, told)) == TUTORIAL.read_text(encoding="utf-8").count("```text\n") == 3
 
 
 def assert_it_answers(command: str, port: int, project: Path) -> None:
@@ -164,7 +185,8 @@ def assert_it_answers(command: str, port: int, project: Path) -> None:
             time.sleep(1)
         raise AssertionError(log.read_text(encoding="utf-8"))
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended by itself, and the log says why
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 
