@@ -26,8 +26,9 @@ bench: $(VENV)/installed-dev
 ui: $(VENV)/installed
 	$(BIN)/perception ui
 
-# The notebooks in JupyterLab, which is installed into .venv.
+# The notebooks in JupyterLab, which is installed into .venv and would first ask whether it may fetch news.
 lab: $(VENV)/installed-lab
+	$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements"
 	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
 
 # Runs all notebooks and keeps their outputs, which are committed: on the sample waves only.
