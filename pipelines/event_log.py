@@ -42,7 +42,7 @@ class OpenEventLog(SqliteEventLogStorage):
     def _engine(self, shard: str) -> sqlalchemy.Engine:
         """The open database of the index or of a run, of which only the last one asked for stays open."""
         if shard not in self._engines:
-            for other in self._engines.keys() - {INDEX_SHARD_NAME, shard}:
+            for other in self._engines.keys() - {INDEX_SHARD_NAME}:
                 self._engines.pop(other).dispose()
             address, waiting = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
             engine = sqlalchemy.create_engine(address, connect_args=waiting)

@@ -817,9 +817,13 @@ def test_a_province_without_a_shape_has_all_but_maps_and_the_others_theirs(known
         "wave == 'punjab-2021' and indicator == 'satisfied' and scope == 'province'"
     )
     assert page.count('<th scope="row"') == len(ranked) == 5
+    district = shown(made[f"districts/{ranked['district_id'].iloc[0]}"].read_text(encoding="utf-8"))
+    assert "Waiting time" in district
+    assert "minutes" in district
     home = made["index"].read_text(encoding="utf-8")
     newest = "latest-punjab-2021"
     assert newest in home
+    assert "There is no map" in home
     assert "<path" not in home[home.index(newest) : home.index("</section>", home.index(newest))]
     assert_links_lead_to_files_and_to_every_page(tmp_path / "site")
 
