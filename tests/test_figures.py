@@ -297,18 +297,25 @@ def test_signs_of_a_gap_in_words_match_its_numbers(numbers):
     figure = figures.gap_figure(rows, "Bannu", "KP", ABOUT)
     gap = rows.iloc[-1]
     assert not re.search(r"\b(nan|none|inf)\b", figure.alt, re.I)
-    sure = gap["contribution_low"] * gap["contribution_high"] > 0 and round(100 * gap["contribution"], 1) != 0
+
+    def shown(row):
+        return f"{abs(100 * row['contribution']):.1f}"
+
+    sure = gap["contribution_low"] * gap["contribution_high"] > 0 and shown(gap) != "0.0"
     assert ("cannot tell whether" in figure.reading) == (not sure)
     if sure:
         way = ("higher", "more") if gap["contribution"] > 0 else ("lower", "less")
         assert f"points {way[0]}" in figure.reading
         assert re.findall(r"goes with [\d.]+ points (\w+)", figure.reading) in ([], [way[1]])
         rest = rows.iloc[-2]
-        told = rest["contribution_low"] * rest["contribution_high"] > 0 and round(100 * rest["contribution"], 1) != 0
+        told = rest["contribution_low"] * rest["contribution_high"] > 0 and shown(rest) != "0.0"
         same = told and (rest["contribution"] > 0) == (gap["contribution"] > 0)
         unexplained = re.findall(r"\(([\d.]+) (?:of|against) ([\d.]+) points; 95% .*\) is not expl", figure.reading)
         sizes = tuple(f"{abs(100 * row['contribution']):.1f}" for row in (rest, gap))
         assert unexplained == ([sizes] if same else [])
         assert ("No less than the gap" in figure.reading) == (same and float(sizes[0]) >= float(sizes[1]))
+    of_label = {row["label"]: row for _, row in rows.iterrows()}
     for bar in figure.bars[1:-1]:
-        assert bar.value.startswith(DASH) == (figures.number(bar.interval.at - bar.start).startswith(DASH))
+        row = of_label[bar.label]
+        way = "" if shown(row) == "0.0" else "+" if row["contribution"] > 0 else DASH
+        assert bar.value == way + shown(row)
