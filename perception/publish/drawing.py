@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 from perception.publish.maps import BORDER, GREY, HATCH_GROUND, HATCH_LINE, HATCHED, INK, SIMULATED, SIMULATED_NOTE
 
 if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.path import Path as Outline
+    from matplotlib.transforms import Transform
     from PIL import Image, ImageFont, PngImagePlugin
 
 WIDTH, MARGIN = 840, 32
@@ -30,7 +33,8 @@ EM = {False: 0.54, True: 0.61}
 LINE_HEIGHT = 1.35
 _WATERMARK, _WATERMARK_OPACITY = 60, 0.11
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_POINTS = 0.72  # of a pixel, at 100 pixels an inch
+_DOTS = 200  # an inch, at 2x
+_POINTS = 0.72  # of a pixel at 1x
 
 
 @dataclass(frozen=True)
@@ -225,12 +229,16 @@ def _svg_area(shape: Box | Area) -> str:
     return f"<{form} {of} {paint}><title>{html.escape(shape.words)}</title></{form.split()[0]}>"
 
 
-def _corners(dot: Dot) -> list[tuple[float, float]]:
+def _corners(shape: Box | Dot) -> list[tuple[float, float]]:
+    """The corners of a rectangle or a diamond."""
+    if isinstance(shape, Box):
+        right, bottom = shape.x + shape.width, shape.y + shape.height
+        return [(shape.x, shape.y), (right, shape.y), (right, bottom), (shape.x, bottom)]
     return [
-        (dot.x - dot.radius, dot.y),
-        (dot.x, dot.y - dot.radius),
-        (dot.x + dot.radius, dot.y),
-        (dot.x, dot.y + dot.radius),
+        (shape.x - shape.radius, shape.y),
+        (shape.x, shape.y - shape.radius),
+        (shape.x + shape.radius, shape.y),
+        (shape.x, shape.y + shape.radius),
     ]
 
 
@@ -288,28 +296,29 @@ def _png(image: Image.Image, info: PngImagePlugin.PngInfo) -> bytes:
 
 def _shapes_drawn(drawing: Drawing) -> Image.Image:
     """The drawing at 2x without its texts."""
-    import matplotlib as mpl
     import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.path import Path as Outline
+    from matplotlib.transforms import Affine2D
     from PIL import Image
 
-    with mpl.rc_context({"hatch.linewidth": 1.1}):
-        figure = Figure(figsize=(WIDTH / 100, drawing.height / 100), dpi=200, facecolor="white")
-        agg = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(drawing.height, 0))
-        axes.set_axis_off()
-        placed = [(group, shape) for group in drawing.groups for shape in group.shapes]
-        for order, (group, shape) in enumerate(placed):
+    renderer = RendererAgg(2 * WIDTH, int(2 * drawing.height), _DOTS)
+    downwards = Affine2D.from_values(2, 0, 0, -2, 0, renderer.height)
+    no_pen = renderer.new_gc()
+    no_pen.set_linewidth(0)
+    page = Affine2D().scale(renderer.width, renderer.height)
+    renderer.draw_path(no_pen, Outline.unit_rectangle(), page, (1, 1, 1, 1))
+    for group in drawing.groups:
+        place = Affine2D().translate(group.x, group.y) + downwards
+        for shape in group.shapes:
             if not isinstance(shape, Text):
-                _draw(axes, shape, group.x, group.y, order)
-        agg.draw()
-    return Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+                _draw(renderer, shape, place)
+    return Image.fromarray(np.asarray(renderer.buffer_rgba())).convert("RGB")
 
 
 def _write_texts(double: Image.Image, drawing: Drawing) -> None:
     """Write the texts of a drawing on its image at 2x, and across it that the data are simulated where they are."""
-    from PIL import Image, ImageDraw
+    from PIL import ImageDraw
 
     canvas = ImageDraw.Draw(double)
     for group in drawing.groups:
@@ -324,13 +333,21 @@ def _write_texts(double: Image.Image, drawing: Drawing) -> None:
                 stroke_fill=text.halo or None,
             )
     if drawing.simulated:
-        font, opacity = _font(2 * _WATERMARK, True), round(255 * _WATERMARK_OPACITY)
-        left, top, right, bottom = font.getbbox(SIMULATED)
-        level = Image.new("L", (round(right - left), round(bottom - top)))
-        ImageDraw.Draw(level).text((-left, -top), SIMULATED, opacity, font)
-        mark = level.rotate(30, Image.Resampling.BICUBIC, expand=True)
+        mark = _watermark()
         x, y = (round(2 * place - size / 2) for place, size in zip(drawing.middle, mark.size, strict=True))
         double.paste(INK, (x, y), mark)
+
+
+@cache
+def _watermark() -> Image.Image:
+    """How much of its ink each pixel takes."""
+    from PIL import Image, ImageDraw
+
+    font, opacity = _font(2 * _WATERMARK, True), round(255 * _WATERMARK_OPACITY)
+    left, top, right, bottom = font.getbbox(SIMULATED)
+    level = Image.new("L", (round(right - left), round(bottom - top)))
+    ImageDraw.Draw(level).text((-left, -top), SIMULATED, opacity, font)
+    return level.rotate(30, Image.Resampling.BICUBIC, expand=True)
 
 
 @cache
@@ -343,38 +360,36 @@ def _font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", name), size)
 
 
-def _draw(axes: Any, shape: Box | Area | Line | Dot, dx: float, dy: float, order: int) -> None:
-    """Draw a shape, moved by `dx`, `dy`, on Matplotlib axes that count pixels downwards."""
-    import numpy as np
-    from matplotlib.patches import Circle, Patch, PathPatch, Polygon, Rectangle
+def _draw(renderer: RendererAgg, shape: Box | Area | Line | Dot, place: Transform) -> None:
+    """Draw a shape. Matplotlib's figures and axes would take several times as long as the drawing."""
+    from matplotlib.colors import to_rgba
+
+    pen = renderer.new_gc()
+    if isinstance(shape, Line):
+        pen.set_foreground(shape.colour)
+        pen.set_linewidth(shape.thickness * _POINTS)
+        if shape.dashed:
+            pen.set_dashes(0, [4 * shape.thickness * _POINTS, 3 * shape.thickness * _POINTS])
+        renderer.draw_path(pen, _outline(shape), place)
+        return
+    pen.set_foreground(shape.stroke)
+    pen.set_linewidth((1.6 if isinstance(shape, Dot) else shape.thickness) * _POINTS)
+    pen.set_joinstyle("round" if isinstance(shape, Area) else "miter")
+    if shape.fill == HATCHED:
+        pen.set_hatch("////")
+        pen.set_hatch_color(to_rgba(HATCH_LINE))
+        pen.set_hatch_linewidth(1.1)
+    renderer.draw_path(pen, _outline(shape), place, to_rgba(HATCH_GROUND if shape.fill == HATCHED else shape.fill))
+
+
+def _outline(shape: Box | Area | Line | Dot) -> Outline:
     from matplotlib.path import Path as Outline
 
     if isinstance(shape, Line):
-        axes.plot(
-            [shape.x + dx, shape.to_x + dx],
-            [shape.y + dy, shape.to_y + dy],
-            color=shape.colour,
-            linewidth=shape.thickness * _POINTS,
-            linestyle=(0, (4, 3)) if shape.dashed else "solid",
-            solid_capstyle="butt",
-            scalex=False,
-            scaley=False,
-            zorder=order,
-        )
-        return
-    made: Patch
+        return Outline([(shape.x, shape.y), (shape.to_x, shape.to_y)])
     if isinstance(shape, Area):
-        outline = Outline.make_compound_path(*(Outline(ring + np.array([dx, dy]), closed=True) for ring in shape.rings))
-        made = PathPatch(outline, joinstyle="round")
-    elif isinstance(shape, Box):
-        made = Rectangle((shape.x + dx, shape.y + dy), shape.width, shape.height)
-    elif shape.diamond:
-        made = Polygon([(x + dx, y + dy) for x, y in _corners(shape)])
-    else:
-        made = Circle((shape.x + dx, shape.y + dy), shape.radius)
-    width = 1.6 if isinstance(shape, Dot) else shape.thickness
-    made.set(facecolor=shape.fill if shape.fill != HATCHED else HATCH_GROUND, edgecolor=shape.stroke, zorder=order)
-    made.set_linewidth(width * _POINTS)
-    if shape.fill == HATCHED:
-        made.set(hatch="////", hatchcolor=HATCH_LINE)
-    axes.add_artist(made)
+        return Outline.make_compound_path(*(Outline(ring, closed=True) for ring in shape.rings))
+    if isinstance(shape, Dot) and not shape.diamond:
+        return Outline.circle((shape.x, shape.y), shape.radius)
+    corners = _corners(shape)
+    return Outline([*corners, corners[0]], closed=True)
