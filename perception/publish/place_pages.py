@@ -13,7 +13,7 @@ from perception.publish import embeds, maps, profiles, rankings, site_embeds, vi
 from perception.publish.embeds import Embed
 from perception.publish.maps import Row
 from perception.publish.profiles import Profile
-from perception.publish.site_work import WaveWork, Work, draw, listed, rows_by, write_embeds
+from perception.publish.site_work import WaveWork, Work, draw, listed, models_of, only, rows_by, write_embeds
 
 if TYPE_CHECKING:
     from perception.geography import Geometry
@@ -26,21 +26,19 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
     """
     gaps = rows_by(work.tables["published_gaps"], "wave", "unit_id")
     found: dict[str, list[Profile]] = {}
-    seen: set[tuple[str, tuple[str, bool]]] = set()
+    seen: dict[tuple[str, bool], set[str]] = {}
     cards: dict[str, Embed] = {}
     for one in waves:
-        told: dict[str, list[tuple[str, str]]] = {}
-        for model in one.models:
-            for district in model.districts:
-                place = f"{one.name}/{model.page}-districts.html#{district.district_id}"
-                told.setdefault(district.district_id, []).append((district.figure.reading, place))
-        subjects = list(one.subjects.values())
+        subjects, series = list(one.subjects.values()), _series(one.wave)
         surveyed = {key for of in subjects for level, key in of.estimates if level == "district"}
+        to_show = surveyed - seen.get(series, set())
+        seen[series] = seen.get(series, set()) | surveyed
+        explained = only(work.tables["published_diagnosis"], wave=one.name)["district_id"]
+        told = _told(work, one) if to_show.intersection(explained) else {}
         for unit in work.districts(one.wave["vintage"]):
             key = unit["district_id"]
-            if key not in surveyed or (key, _series(one.wave)) in seen:
+            if key not in to_show:
                 continue
-            seen.add((key, _series(one.wave)))
             rows = gaps.get((one.name, key), [])
             made = profiles.profile(subjects, unit, one.changes, rows, told.get(key, []), one.since)
             found.setdefault(key, []).append(made)
@@ -73,6 +71,16 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
         work.write_page(f"districts/{key}", "district", content)
         work.made.found.append((made_of[0].name, f"District, {made_of[0].province}", f"districts/{key}.html"))
     _write_district_list(work, list(found.values()))
+
+
+def _told(work: Work, one: WaveWork) -> dict[str, list[tuple[str, str]]]:
+    """What driver models of a wave say of its low and watched districts, and where, by district."""
+    told: dict[str, list[tuple[str, str]]] = {}
+    for model in models_of(work, one.wave):
+        for district in model.districts:
+            place = f"{one.name}/{model.page}-districts.html#{district.district_id}"
+            told.setdefault(district.district_id, []).append((district.figure.reading, place))
+    return told
 
 
 def _write_district_list(work: Work, found: Sequence[Sequence[Profile]]) -> None:

@@ -59,7 +59,7 @@ class WaveWork:
     shared_vintage: str
     since: str
     ground: Ground | None
-    models: Sequence[ModelPage]
+    has_models: bool
 
     @property
     def name(self) -> str:
@@ -228,6 +228,13 @@ def ground_of(work: Work, vintage: str, provinces: Iterable[str]) -> Ground | No
         names = dict(zip(units["district_id"], units["name"], strict=True))
         work.grounds[key] = Ground(base, static_map.canvas(base, names))
     return work.grounds[key]
+
+
+def models_of(work: Work, wave: Row) -> list[ModelPage]:
+    """What is said of the driver models of a wave; takes long."""
+    indicators = only(work.tables["published_indicators"], wave=wave["wave"])
+    labels = dict(zip(indicators["indicator"], indicators["label"], strict=True))
+    return driver_pages.model_pages(wave, work.tables, labels, work.units[wave["vintage"]], work.titles)
 
 
 def draw(work: Work, path: str, drawing: Drawing, wave: Row, inputs: Mapping[str, Any]) -> None:

@@ -34,6 +34,7 @@ from perception.publish.site_work import (
     draw,
     ground_of,
     headlines,
+    models_of,
     of_indicator,
     only,
     panels,
@@ -54,7 +55,6 @@ def _wave_work(work: Work, wave: Row) -> WaveWork:
     name, places = wave["wave"], work.units[wave["vintage"]]
     districts = work.districts(wave["vintage"])
     indicators = records(only(work.tables["published_indicators"], wave=name))
-    labels = {row["indicator"]: row["label"] for row in indicators}
     subjects = {}
     for indicator in indicators:
         rows = work.estimates.get((name, indicator["indicator"]))
@@ -76,7 +76,7 @@ def _wave_work(work: Work, wave: Row) -> WaveWork:
         shared_vintage=str(trends["vintage"].iloc[0]) if len(trends) else "",
         since=work.titles.get(predecessor, predecessor),
         ground=ground_of(work, wave["vintage"], provinces) if provinces else None,
-        models=driver_pages.model_pages(wave, work.tables, labels, places, work.titles),
+        has_models=bool((work.tables["published_drivers"]["wave"] == name).any()),
     )
 
 
@@ -84,17 +84,12 @@ def _by_unit(trends: pd.DataFrame) -> dict[tuple[str, str], Row]:
     return {(row["indicator"], row["unit_id"]): row for row in records(trends)}
 
 
-def _about(one: WaveWork) -> dict[str, Any]:
-    """What every page of a wave says."""
-    wave = one.wave
-    return {"wave": wave, "dates": maps.dates(wave), "simulated": bool(wave["simulated"]), "models": one.models}
-
-
 def write_wave_pages(work: Work, one: WaveWork) -> None:
-    about = _about(one)
-    if one.models:
+    wave, models = one.wave, models_of(work, one.wave)
+    about = {"wave": wave, "dates": maps.dates(wave), "simulated": bool(wave["simulated"]), "models": models}
+    if models:
         work.write_page(f"{one.name}/drivers", "drivers", about)
-    for model in one.models:
+    for model in models:
         _driver_pages(work, model, about)
     cards = []
     for of in one.subjects.values():
