@@ -5,10 +5,11 @@ The same input gives the same bytes. No text in them runs as a formula, opens as
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -81,9 +82,8 @@ class Download:
 
 def write_downloads(download: Download, path: Path) -> None:
     """Write `<path>.csv`, `<path>.xlsx` and `<path>.json`."""
-    frame = _frame(download)
-    cells = _cells(frame)
-    contents = _csv(frame, download.all_columns), _workbook(download, cells), _json(download, cells)
+    cells = _cells(download)
+    contents = _csv(download, cells), _workbook(download, cells), _json(download, cells)
     for ending, content in zip(ENDINGS, contents, strict=True):
         path.with_name(path.name + ending).write_bytes(content)
 
@@ -94,42 +94,57 @@ def clean_text(text: str) -> str:
     return _SPACE.sub(" ", _INVISIBLE.sub("", text)).strip()
 
 
+def _text(value: object) -> str:
+    return clean_text(str(value))
+
+
+_TYPES: dict[str, Callable[[Any], Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "string": _text,
+    "date": _text,
+}
+"""How a value becomes Python's own, by the type of its column."""
+
+
 def no_formula(text: str) -> str:
     """A text that no spreadsheet runs when it stands in a CSV file: an apostrophe goes before what looks like it."""
     return _FORMULA.sub("'", text)
 
 
-def _frame(download: Download) -> pd.DataFrame:
-    """What is written, of the types that the columns declare, texts clean."""
+def _cells(download: Download) -> list[tuple[Any, ...]]:
+    """The rows as Python's own values of the types that the columns declare, None where there is none, texts clean."""
     rows = download.rows
-    if "simulated" not in rows:
-        rows = rows.assign(simulated=download.simulated)
-    if "citation" not in rows:
-        rows = rows.assign(citation=download.citation)
+    simulated = _values(rows, "simulated", bool, download.simulated)
+    cited = _values(rows, "citation", clean_text, clean_text(download.citation))
+    said = {
+        "simulated": simulated,
+        "citation": [f"{maps.SIMULATED}: {text}" if of else text for text, of in zip(cited, simulated, strict=True)],
+    }
     if "reason" in rows:
-        rows = rows.assign(reason=rows["reason"].map(maps.reason_words, na_action="ignore"))
-    marked = f"{maps.SIMULATED}: " + rows["citation"].astype("str")
-    rows = rows.assign(citation=rows["citation"].where(~rows["simulated"].astype(bool), marked))
-    return pd.DataFrame({column.name: _typed(rows[column.name], column) for column in download.all_columns})
+        said["reason"] = _values(rows, "reason", lambda codes: clean_text(maps.reason_words(codes)))
+    columns = [
+        said.get(column.name) or _values(rows, column.name, _TYPES[column.type]) for column in download.all_columns
+    ]
+    return list(zip(*columns, strict=True))
 
 
-def _typed(values: pd.Series, column: Column) -> pd.Series:
-    if column.type == "integer":
-        return values.astype("Int64")
-    if column.type == "number":
-        return values.astype("float64")
-    if column.type == "boolean":
-        return values.astype("boolean")
-    return values.map(lambda value: None if pd.isna(value) else clean_text(str(value))).astype("object")
+def _values(rows: pd.DataFrame, name: str, typed: Callable[[Any], Any], otherwise: Any = None) -> list[Any]:
+    """The values of a column, None where one is missing; `otherwise` for each row where there is no such column."""
+    if name not in rows:
+        return [otherwise] * len(rows)
+    missing = rows[name].isna().tolist()
+    return [None if none else typed(value) for value, none in zip(rows[name].tolist(), missing, strict=True)]
 
 
-def _csv(frame: pd.DataFrame, columns: Sequence[Column]) -> bytes:
+def _csv(download: Download, cells: Sequence[tuple[Any, ...]]) -> bytes:
     """UTF-8 with the mark that Excel needs to see that it is; no line but the header and the rows."""
-    safe = frame.copy()
-    for column in columns:
-        if column.type in ("string", "date"):
-            safe[column.name] = safe[column.name].map(no_formula, na_action="ignore")
-    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
+    with io.StringIO(newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(column.name for column in download.all_columns)
+        lines.writerows([no_formula(value) if isinstance(value, str) else value for value in row] for row in cells)
+        return file.getvalue().encode("utf-8-sig")
 
 
 def _json(download: Download, cells: Sequence[tuple[Any, ...]]) -> bytes:
@@ -151,12 +166,6 @@ def _json(download: Download, cells: Sequence[tuple[Any, ...]]) -> bytes:
         "rows": [dict(zip(names, row, strict=True)) for row in cells],
     }
     return (json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
-
-
-def _cells(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """The rows as Python's own values, None where there is none."""
-    columns = (frame[name].astype("object").where(frame[name].notna(), None).tolist() for name in frame.columns)
-    return list(zip(*columns, strict=True))
 
 
 def _workbook(download: Download, cells: Sequence[tuple[Any, ...]]) -> bytes:
