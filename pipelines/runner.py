@@ -185,8 +185,9 @@ def _get_ready(project: Project, pool: ProcessPoolExecutor) -> None:
 
 
 def _import_what_publishing_needs() -> None:
-    import matplotlib.figure  # noqa: F401
-    import plotly.graph_objects  # noqa: F401
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import xlsxwriter  # noqa: F401
 
     import perception.publish.site  # noqa: F401
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -21,6 +22,11 @@ def district_shapes(gazetteer: Gazetteer, vintage: str) -> gpd.GeoDataFrame:
     together (coverage simplification after Visvalingam and Whyatt 1993), so that neighbours still share their border
     exactly. Raises InputError for an unknown vintage.
     """
+    return _district_shapes(gazetteer, vintage).copy()
+
+
+@lru_cache(maxsize=4)
+def _district_shapes(gazetteer: Gazetteer, vintage: str) -> gpd.GeoDataFrame:
     import geopandas as gpd
     import h3
     import numpy as np

@@ -49,6 +49,10 @@ _SAME_EVERYWHERE: dict[str, Any] = {
     "Units": "PERCENT",
 }
 _SIMULATED = "SIMULATED DATA"
+_FOOT_NOTE_OF = [
+    *("sdg_16_6_2", "n", "dont_know_share", "refused_share"),
+    *("simulated", "quality", "reason", "middle_answer"),
+]
 
 
 def sdg_16_6_2(
@@ -85,7 +89,7 @@ def sdg_16_6_2(
         Time_Detail=last.where(first == last, first + "-" + last),
         TimeCoverage=rows["first_day"] + "/" + rows["last_day"],
         Source=rows["citation"].where(~rows["simulated"], _SIMULATED + ": " + rows["citation"]),
-        FootNote=[_foot_note(row) for row in rows.itertuples()],
+        FootNote=[_foot_note(row) for row in rows[_FOOT_NOTE_OF].itertuples()],
         **{
             column: (100 * rows[name]).round(1)
             for column, name in (("Value", "estimate"), ("LowerBound", "low"), ("UpperBound", "high"))
@@ -103,7 +107,8 @@ def write_sdg_file(table: pd.DataFrame, target: Path) -> None:
     """
     safe = table[[column.name for column in SDG_COLUMNS]].copy()
     texts = [column.name for column in SDG_COLUMNS if column.type == "string"]
-    safe[texts] = safe[texts].apply(lambda column: column.map(no_formula, na_action="ignore"))
+    for column in texts:  # few texts in many rows
+        safe[column] = safe[column].map({text: no_formula(text) for text in safe[column].dropna().unique()})
     aside = target.with_name(f".{target.name}.{os.getpid()}.writing")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
