@@ -352,7 +352,7 @@ def built_site(folder: Path, tables: dict[str, pd.DataFrame] | None = None) -> P
             units,
             folder,
             made_at=MADE_AT,
-            data_files=DATA_FILES,
+            data_files=lambda: DATA_FILES,
         )
     return folder
 

@@ -10,7 +10,7 @@ import re
 import runpy
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -526,8 +526,8 @@ def files_of_data(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str
     """The files about the data that publishing what is there would write."""
     written: dict[str, bytes] = {}
 
-    def note(*_: object, data_files: dict[str, bytes], **__: object) -> dict[str, Path]:
-        written.update(data_files)
+    def note(*_: object, data_files: Callable[[], dict[str, bytes]], **__: object) -> dict[str, Path]:
+        written.update(data_files())
         return {}
 
     monkeypatch.setattr(project_site, "write_site", note)

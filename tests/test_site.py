@@ -578,7 +578,7 @@ def test_the_same_tables_give_the_same_bytes_and_a_failure_leaves_the_old_site(t
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     no_pngs(monkeypatch)
     later = "2027-01-01T00:00:00Z"  # the time of making stays
-    pages = site.write_site(few, *known, folder, made_at=later, data_files=DATA_FILES)
+    pages = site.write_site(few, *known, folder, made_at=later, data_files=lambda: DATA_FILES)
     assert pages["kp-2021/satisfied"] == folder / "kp-2021" / "satisfied.html"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +37,7 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
     what their last complete runs kept. InputError names waves of which an earlier version of the software kept too
     little.
     """
+    _check_kept(project, tables["published_waves"]["wave"])
     gazetteer = load_gazetteer(project.reference)
     drawn = pd.concat([tables[name]["vintage"].dropna() for name in ("published_waves", "published_trends")])
     vintages = sorted(drawn.unique())
@@ -48,7 +50,7 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
         project.site,
         made_at=made_at,
         kept=project.kept("site"),
-        data_files=_data_files(project, tables, units),
+        data_files=partial(_data_files, project, tables, units),
     )
     images = sorted(project.site.glob("*/*-map.png"))
     unmatched = [line for geometry in geometries.values() for line in _unmatched(geometry)]
@@ -60,7 +62,6 @@ def _data_files(
 ) -> dict[str, bytes]:
     """The files beside the page about the data, by name."""
     waves, indicators = tables["published_waves"], tables["published_indicators"]
-    _check_kept(project, waves["wave"])
     with ThreadPoolExecutor(1) as aside:  # packing leaves the interpreter to the rest most of the time
         archive = aside.submit(dictionary.csv_archive, tables)
         estimates = only(tables["published_estimates"], method="direct", level="district")

@@ -53,15 +53,15 @@ def write_site(
     *,
     made_at: str,
     kept: Path | None = None,
-    data_files: Mapping[str, bytes] | None = None,
+    data_files: Callable[[], Mapping[str, bytes]] = dict,
 ) -> dict[str, Path]:
     """Build the site of all published waves in `folder`; a failure leaves the old site as it was.
 
     `tables` are the published ones, any of them empty but that of waves; `geometries` and `units` the shapes and
     districts (`geography.vintage_units`) by vintage, those of trends included; `made_at` is written into the provenance
     files; the folder `kept` is where it is remembered what the pages of each wave were made from, which are taken over
-    from the old site where that is still the same; `data_files` are the files that stand beside the page about the data
-    and are offered there (see `data_page`), by name.
+    from the old site where that is still the same; `data_files` makes, while other processes write pages, the files
+    that stand beside the page about the data and are offered there (see `data_page`), by name.
     Returns the pages by name: `index`, `methods`, `data/index`, `districts/index`, `districts/<district>`,
     `services/index`, `services/<instrument>-<service>`, `<wave>/index`, `<wave>/quality`, `<wave>/<indicator>`,
     `<wave>/drivers`, `<wave>/drivers-<model>`, `<wave>/drivers-<model>-districts`; each stands in the folder of every
@@ -82,7 +82,7 @@ def write_site(
     try:
         labels = {language.code: labels_in(language, tables) for language in LANGUAGES}
         work = Work(tables, geometries, units, labels, maps.scales(tables), fresh, made_at)
-        made = _build(work, folder, kept, data_files or {})
+        made = _build(work, folder, kept, data_files)
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)
@@ -161,7 +161,7 @@ def _check(
         raise InputError(problems)
 
 
-def _build(work: Work, before: Path, kept: Path | None, data_files: Mapping[str, bytes]) -> Made:
+def _build(work: Work, before: Path, kept: Path | None, data_files: Callable[[], Mapping[str, bytes]]) -> Made:
     """Write everything; what of the site `before` is still good is taken over."""
     (work.root / "assets").mkdir()
     for language in work.environments:
@@ -177,7 +177,7 @@ def _build(work: Work, before: Path, kept: Path | None, data_files: Mapping[str,
         write_district_pages(work, waves)
         write_service_pages(work, waves)
         _overview_pages(work, waves)
-        data_page.write_data_page(work, data_files)
+        data_page.write_data_page(work, data_files())
         files = _write_files(work.made, work.root, before, executor)
         for name, written in fresh.items():
             files += _write_files(written.result(), parts[name].root, before, executor)

@@ -79,5 +79,9 @@ def build_warehouses(project: Project) -> dict[str, int]:
     for file in sorted((project.internal / "tables").glob("*/*.parquet")):
         stored.setdefault(file.stem, []).append(file)
     kept = {name: files for name, files in stored.items() if name in TABLES and name != "raw_responses"}
-    build_warehouse(project.internal_warehouse, kept)
-    return build_warehouse(project.public_warehouse, {n: files for n, files in kept.items() if TABLES[n].public})
+    public = {name: files for name, files in kept.items() if TABLES[name].public}
+    with ThreadPoolExecutor() as side_by_side:
+        internal = side_by_side.submit(build_warehouse, project.internal_warehouse, kept)
+        rows = build_warehouse(project.public_warehouse, public)
+        internal.result()
+    return rows
