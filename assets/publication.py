@@ -24,7 +24,7 @@ from perception.processes import processes
 from perception.project import Project, made_from_of, shared_inputs
 from perception.publish import project_site, sdg
 from perception.publish import warehouse as duckdb_files
-from perception.schemas import TABLES, conform
+from perception.schemas import TABLES, conform, joined
 
 GROUP = "publication"
 PUBLIC_TABLES = [name for name, table in TABLES.items() if table.public]
@@ -56,12 +56,6 @@ def inputs_digest(project: Project, waves: Iterable[str]) -> str:
     return digest([shared_inputs(project), *runs])
 
 
-def joined(files: Iterable[Path], table: str) -> pd.DataFrame:
-    """The parts of a table, one in each file, as one."""
-    frames = [pd.read_parquet(file) for file in files]
-    return conform(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=TABLES[table].names), table)
-
-
 def of_waves(table: pd.DataFrame, waves: Collection[str]) -> pd.DataFrame:
     """The rows of some waves."""
     return table[table["wave"].isin(waves)].reset_index(drop=True)
@@ -74,39 +68,44 @@ def pairs(waves: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def round_makers(
-    project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+    project: ProjectResource, estimates: Mapping[str, Path], waves: pd.DataFrame, indicators: pd.DataFrame
 ) -> dict[str, Maker]:
     """What makes, for each of `small_area.round_waves`, its `small_area_tables` and its `drawn_frame`."""
     units = project_units(project, waves)
     makers = {}
     for own, used in small_area.round_waves(waves):
-        fit = partial(_fitted_round, of_waves(estimates, used), waves, indicators, units, own)
+        fit = partial(_fitted_round, [estimates[wave] for wave in used], waves, indicators, units, own)
         makers[inputs_digest(project.project, used)] = fit
     return makers
 
 
 def _fitted_round(
-    estimates: pd.DataFrame,
+    estimates: Sequence[Path],
     waves: pd.DataFrame,
     indicators: pd.DataFrame,
     units: Mapping[str, pd.DataFrame],
     own: Sequence[str],
 ) -> Frames:
-    models = list(small_area.round_models(estimates, waves, indicators, units, own))
+    used = joined(estimates, "district_estimates")
+    models = list(small_area.round_models(used, waves, indicators, units, own))
     return *small_area.small_area_tables(models), small_area.drawn_frame(models)
 
 
 def direct_makers(
-    project: ProjectResource, estimates: pd.DataFrame, waves: pd.DataFrame, indicators: pd.DataFrame
+    project: ProjectResource, estimates: Mapping[str, Path], waves: pd.DataFrame, indicators: pd.DataFrame
 ) -> dict[str, Maker]:
     """What makes `publication.judged_direct` of each wave."""
     units = project_units(project, waves)
     makers = {}
     for wave, vintage in waves[["wave", "vintage"]].itertuples(index=False):
-        direct, described = of_waves(estimates, [wave]), of_waves(indicators, [wave])
-        judge = partial(publication.judged_direct, direct, described, units=units[vintage].assign(wave=wave))
+        described, districts = of_waves(indicators, [wave]), units[vintage].assign(wave=wave)
+        judge = partial(_judged_direct, estimates[wave], described, districts)
         makers[inputs_digest(project.project, [wave])] = partial(_one_frame, judge)
     return makers
+
+
+def _judged_direct(estimates: Path, indicators: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    return publication.judged_direct(joined([estimates], "district_estimates"), indicators, units=units)
 
 
 def _one_frame(make: Callable[[], pd.DataFrame]) -> Frames:
@@ -136,7 +135,7 @@ def _changes(
 )
 def across_waves(
     project: ProjectResource,
-    district_estimates: pd.DataFrame,
+    district_estimates: dict[str, Path],
     waves: pd.DataFrame,
     indicators: pd.DataFrame,
     comparability: pd.DataFrame,
@@ -167,7 +166,7 @@ def across_waves(
 @table_asset(group=GROUP, per_wave=False, after=["complete_wave"])
 def published_estimates(
     project: ProjectResource,
-    district_estimates: pd.DataFrame,
+    district_estimates: dict[str, Path],
     small_area_estimates: pd.DataFrame,
     indicators: pd.DataFrame,
     waves: pd.DataFrame,
@@ -220,7 +219,7 @@ def published_gaps(
 @tables_asset("district_rankings", "published_trends", group=GROUP, per_wave=False, after=["complete_wave"])
 def rankings_and_changes(
     project: ProjectResource,
-    district_estimates: pd.DataFrame,
+    district_estimates: dict[str, Path],
     published_estimates: pd.DataFrame,
     trends: pd.DataFrame,
     waves: pd.DataFrame,

@@ -5,7 +5,9 @@ Tables are described here and nowhere else; how they are made is each station's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -1115,6 +1117,14 @@ def conform(frame: pd.DataFrame, table: str) -> pd.DataFrame:
             typed[column.name] = _words(typed[column.name])
         typed[column.name] = typed[column.name].astype(_DTYPES[column.type])
     return typed.reset_index(drop=True)
+
+
+def joined(files: Iterable[Path], table: str) -> pd.DataFrame:
+    """The parts of a table, one in each Parquet file, as one frame."""
+    parts = [pd.read_parquet(file) for file in files]
+    for part in parts:
+        part.attrs = {}
+    return conform(pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TABLES[table].names), table)
 
 
 def _words(column: pd.Series) -> pd.Series:

@@ -1,15 +1,17 @@
 """The I/O manager: one Parquet file per table and wave, written aside and moved into place."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from perception.project import Project
-from perception.schemas import TABLES, conform
+from perception.schemas import TABLES, joined
 
 PREVIEW_ROWS = 10
 ROW_GROUP = 1 << 17
@@ -22,7 +24,7 @@ class ParquetTables(dg.ConfigurableIOManager):
     """Stores frames as Parquet under `internal/tables/<wave or across>/<table>.parquet`.
 
     An asset across waves that reads a table of each wave gets them as one frame, of each wave's last complete run. An
-    input annotated `Path` gets the file instead of a frame.
+    input annotated `Path` gets the file instead of a frame, across waves one annotated `dict[str, Path]` that of each.
     """
 
     root: str
@@ -55,31 +57,29 @@ class ParquetTables(dg.ConfigurableIOManager):
             del obj[column]
         pa.default_memory_pool().release_unused()
 
-    def load_input(self, context: dg.InputContext) -> pd.DataFrame | Path:
-        """The table of the run's wave, or those of all waves as one frame when the reader is not partitioned."""
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | Path | dict[str, Path]:
+        """The table of the run's wave, or those of all waves when the reader is not partitioned."""
         name = context.asset_key.path[-1]
         if context.has_asset_partitions and not context.has_partition_key:
-            files = {wave: self._project.complete_table(name, wave) for wave in sorted(context.asset_partition_keys)}
-            return _all_waves(name, {wave: pd.read_parquet(file) for wave, file in files.items() if file.exists()})
+            every = {wave: self._project.complete_table(name, wave) for wave in sorted(context.asset_partition_keys)}
+            files = {wave: file for wave, file in every.items() if file.exists()}
+            _refuse_earlier_software(name, files)
+            return files if get_origin(context.dagster_type.typing_type) is dict else joined(files.values(), name)
         path = self._project.table(name, context.partition_key if context.has_asset_partitions else None)
         if not path.exists():
             raise dg.Failure(f"{name} has not been materialised yet. Materialise it first.", allow_retries=False)
         return path if context.dagster_type.typing_type is Path else pd.read_parquet(path)
 
 
-def _all_waves(name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The table of every wave as one frame; a Failure names waves made before the table changed its columns."""
-    old = [wave for wave, frame in frames.items() if not set(TABLES[name].names) <= set(frame.columns)]
+def _refuse_earlier_software(name: str, files: Mapping[str, Path]) -> None:
+    """A Failure that names waves made before the table changed its columns."""
+    old = [wave for wave, file in files.items() if not set(TABLES[name].names) <= set(pq.read_schema(file).names)]
     if old:
         again = " ".join(f"--wave {wave}" for wave in old)
         raise dg.Failure(
             f"{name} of {', '.join(old)} was made by an earlier version of the software. Run `perception run {again}`.",
             allow_retries=False,
         )
-    for frame in frames.values():
-        frame.attrs = {}
-    empty = pd.DataFrame(columns=TABLES[name].names)
-    return conform(pd.concat(list(frames.values()), ignore_index=True) if frames else empty, name)
 
 
 def _markdown(frame: pd.DataFrame) -> str:
