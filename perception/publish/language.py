@@ -11,7 +11,7 @@ import gettext
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -128,6 +128,12 @@ def words_of(language: Language) -> Words:
         if isinstance(message.id, str) and isinstance(message.string, str) and message.id and not message.fuzzy
     }
     return Words(language, translations, texts, is_draft(language.catalogue))
+
+
+def words_with(language: Language, labels: Mapping[str, str]) -> Words:
+    """The words of a language's catalogue, and texts of surveys in it by the English ones (`labels_in`)."""
+    known = words_of(language)
+    return replace(known, texts={**known.texts, **labels})
 
 
 def labels_in(language: Language, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:

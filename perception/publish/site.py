@@ -21,7 +21,7 @@ from perception.errors import InputError, Problem
 from perception.processes import processes
 from perception.publish import data_page, embeds, images, maps, plotly_map, views
 from perception.publish.downloads import clean_text, write_downloads
-from perception.publish.language import LANGUAGES, labels_in
+from perception.publish.language import LANGUAGES, labels_in, words_with
 from perception.publish.page_templates import style_sheet
 from perception.publish.place_pages import write_district_pages, write_service_pages
 from perception.publish.site_work import Made, WaveWork, Work, headlines, listed, only, together
@@ -243,8 +243,8 @@ def _write_assets(work: Work, made: Made) -> None:
     for vintage in sorted(drawn):
         script = plotly_map.geometry_script(work.geometries[vintage], work.units[vintage])
         (assets / f"geometry-{vintage}.js").write_text(script, encoding="utf-8")
-    for language, templates in work.environments.items():
-        found = _found(made, templates.filters["fixed"])
+    for language in work.environments:
+        found = _found(made, words_with(language, work.labels[language.code]).fixed)
         entries = json.dumps(found, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         script = f"window.perceptionSearch = {entries};\n"
         (work.root / language.search_file).write_text(script, encoding="utf-8")
