@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -177,9 +177,17 @@ def _outcome(future: Future[list[RunFailure]], wave: str) -> list[RunFailure]:
 
 
 def _get_ready(project: Project, pool: ProcessPoolExecutor) -> None:
-    """Have the processes start that publishing will need if there is as much to publish as last time."""
+    """Have the processes start that publishing will need if there is as much to publish as last time.
+
+    The second does so after the first: until then the wave has a core to itself, also where there are two.
+    """
     last = project.table("published_indicators", None)
     if last.exists() and pq.read_metadata(last).num_rows > FEW:
+        pool.submit(_import_what_publishing_needs).add_done_callback(lambda _: _start_all(pool))
+
+
+def _start_all(pool: ProcessPoolExecutor) -> None:
+    with suppress(RuntimeError):  # the run has ended meanwhile
         for _ in range(cores()):
             pool.submit(_import_what_publishing_needs)
 
