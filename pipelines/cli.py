@@ -38,6 +38,7 @@ Facts = dict[str, Any]
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 FAILED_STAGE = "failed"
 PLAIN_WIDTH = 400
+NOT_MATCHED_SHOWN = 10
 """Columns of a table that goes to a file or another program: none is cut."""
 
 app = typer.Typer(
@@ -295,7 +296,7 @@ def run(
 
 
 def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
-    from pipelines.runner import PUBLISHING, UNCHANGED, run_waves, update
+    from pipelines.runner import PUBLISHING, UNCHANGED, boundaries_not_matched, run_waves, update
 
     waves = named or known
     outcomes = dict.fromkeys([*waves, PUBLISHING], "made")
@@ -316,15 +317,18 @@ def _run(project: Project, named: list[str] | None, known: list[str]) -> Facts:
         _print(out, f"Unchanged since their last complete run: {', '.join(kept)}")
     if outcomes[PUBLISHING] == UNCHANGED:
         _print(out, "Pages and public tables are those of the last run: nothing they are made from has changed.")
-    counts = {}
+    counts, not_matched = {}, []
     if outcomes[PUBLISHING] != FAILED_STAGE:
         counts = _summarised(project, [wave for wave in waves if outcomes[wave] != FAILED_STAGE])
+        not_matched = boundaries_not_matched(project)
+        _print_not_matched(not_matched)
     problems = _run_problems(failures)
     _show(problems)
     return {
         "waves": [{"wave": wave, "outcome": outcomes[wave], **counts.get(wave, {})} for wave in waves],
         "publishing": outcomes[PUBLISHING],
         **_places(project),
+        "boundaries_not_matched": not_matched,
         "problems": problems,
     }
 
@@ -427,6 +431,15 @@ def _summarised(project: Project, waves: list[str]) -> dict[str, Facts]:
     for label, place in zip(("Pages", "Public tables", "Internal tables"), _places(project).values(), strict=True):
         _print_place(label, place)
     return counts
+
+
+def _print_not_matched(lines: list[str]) -> None:
+    if lines:
+        _print(out, f"\nThe boundary file does not match everywhere, {len(lines)} lines:")
+        for line in lines[:NOT_MATCHED_SHOWN]:
+            _print(out, f"  {escape(line)}")
+        if len(lines) > NOT_MATCHED_SHOWN:
+            _print(out, "  ... and more: perception run --json has all. See docs/how-to/official-boundaries.md.")
 
 
 def _print_place(label: str, place: object) -> None:

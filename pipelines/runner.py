@@ -27,6 +27,7 @@ from perception.intake.wave_file import WAVE_ID_PATTERN, load_wave
 from perception.processes import FEW, SPAWN, cores, lent, new_processes
 from perception.project import Project
 from perception.publication_record import forget_publication, record_publication
+from perception.publish import project_site
 from pipelines import event_log
 from pipelines.definitions import build_defs
 from pipelines.unchanged import publication_inputs, publication_is_unchanged, wave_is_unchanged
@@ -318,6 +319,14 @@ def wave_summary(project: Project, waves: list[str]) -> pd.DataFrame:
     counts = counts.fillna({"sum": 0, "size": 0}).astype({"sum": int, "size": int})
     counts = counts.assign(published=counts["size"] - counts["sum"], suppressed=counts["sum"])
     return counts[["wave", "simulated", "respondents", "districts", "published", "suppressed"]]
+
+
+def boundaries_not_matched(project: Project) -> list[str]:
+    """Lines (`project_site.unmatched`) on the boundary file of a project that has one, for the vintages published."""
+    if not project.boundaries.is_dir():
+        return []
+    tables = {name: pd.read_parquet(project.table(name, None)) for name in ("published_waves", "published_trends")}
+    return project_site.unmatched(project_site.geometries_drawn(project, tables).values())
 
 
 def lowest_districts(project: Project, waves: list[str]) -> pd.DataFrame:

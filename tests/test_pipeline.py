@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from assets.resources import ProjectResource
 from assets.tables import table_asset
+from perception.geography import district_geometry, load_gazetteer
 from perception.project import PROJECT_VARIABLE, Project
 from perception.publish import project_site, warehouse
 from perception.publish.project_site import publish_site
@@ -369,6 +370,21 @@ def test_a_broken_boundary_file_leaves_the_public_warehouse_and_says_what_to_do(
     assert "boundaries.yml" in failures[0].cause
     assert "Traceback" not in failures[0].cause
     assert run_project.public_warehouse.read_bytes() == before
+
+
+def test_districts_without_a_shape_are_told_after_a_run(run_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = district_geometry(load_gazetteer(run_project.reference), "2018", None).shapes
+    run_project.boundaries.mkdir()
+    lacking = ("kp-swat", "kp-bannu")
+    some = shapes[~shapes["district_id"].isin(lacking)].replace({"district_id": {"kp-mardan": "Atlantis"}})
+    some.to_file(run_project.boundaries / "districts.geojson")
+    monkeypatch.setenv(PROJECT_VARIABLE, str(run_project.root))
+    finished = CliRunner().invoke(cli.app, ["run", "--json"])
+    assert finished.exit_code == 0, finished.output
+    wanted = [f"vintage 2018: district {name} has no feature" for name in ("kp-bannu", "kp-mardan", "kp-swat")]
+    told = json.loads(finished.stdout)["boundaries_not_matched"]
+    assert told == [*wanted, "vintage 2018: feature Atlantis is no district of it"]
+    assert all(line in finished.stderr for line in told)
 
 
 def test_one_wave_failing_does_not_stop_another(small_project: Project, query: Query) -> None:

@@ -62,9 +62,9 @@ def interval_chart(
     """
     bars = tuple(_bar(row, columns, scale, difference) for row in rows if not pd.isna(row[columns.value]))
     simulated = any(bool(row["simulated"]) for row in rows)
-    reading = _reading(bars, difference)
-    missing = len(rows) - len(bars)
     unit = plain(scale.unit) or "value"
+    reading = _reading(bars, difference, " points" if scale.kind == "share" else f" {plain(scale.unit)}".rstrip())
+    missing = len(rows) - len(bars)
     if scale.kind == "share":
         unit = "percentage points" if difference else "percent"
     unclear = any(not bar.sign for bar in bars)
@@ -125,11 +125,11 @@ def _told(row: Row, interval: Interval) -> int:
     return told_sign(row, interval) if "p_adjusted" in row else interval.sign
 
 
-def _reading(bars: Sequence[Bar], difference: bool) -> str:
+def _reading(bars: Sequence[Bar], difference: bool, measured: str) -> str:
     if difference:
         return f"{sum(bool(bar.sign) for bar in bars)} of {len(bars)} can be told from zero."
     halves = [(bar.interval.high - bar.interval.low) / 2 for bar in bars if bar.interval.known]
-    return f"A typical interval reaches {median(halves):.1f} either way of its dot." if halves else ""
+    return f"A typical interval reaches {median(halves):.1f}{measured} either way of its dot." if halves else ""
 
 
 def _said(bar: Bar) -> str:

@@ -38,11 +38,8 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
     little.
     """
     _check_kept(project, tables["published_waves"]["wave"])
-    gazetteer = load_gazetteer(project.reference)
-    drawn = pd.concat([tables[name]["vintage"].dropna() for name in ("published_waves", "published_trends")])
-    vintages = sorted(drawn.unique())
-    geometries = {vintage: district_geometry(gazetteer, vintage, project.boundaries) for vintage in vintages}
-    units = {vintage: vintage_units(gazetteer, vintage) for vintage in vintages}
+    geometries = geometries_drawn(project, tables)
+    units = {vintage: vintage_units(load_gazetteer(project.reference), vintage) for vintage in geometries}
     pages = write_site(
         tables,
         geometries,
@@ -53,8 +50,14 @@ def publish_site(project: Project, tables: Mapping[str, pd.DataFrame], made_at: 
         data_files=partial(_data_files, project, tables, units),
     )
     images = sorted(project.site.glob("*/*-map.png"))
-    unmatched = [line for geometry in geometries.values() for line in _unmatched(geometry)]
-    return PublishedSite(pages, images, unmatched)
+    return PublishedSite(pages, images, unmatched(geometries.values()))
+
+
+def geometries_drawn(project: Project, tables: Mapping[str, pd.DataFrame]) -> dict[str, Geometry]:
+    """The geometry of every vintage that the tables published_waves and published_trends have, by vintage."""
+    drawn = pd.concat([tables[name]["vintage"].dropna() for name in ("published_waves", "published_trends")])
+    gazetteer = load_gazetteer(project.reference)
+    return {vintage: district_geometry(gazetteer, vintage, project.boundaries) for vintage in sorted(drawn.unique())}
 
 
 def _data_files(
@@ -94,13 +97,14 @@ def _codebook(project: Project, facts: Row, districts: pd.DataFrame) -> bytes:
     return dictionary.ddi(declared, instrument, codebook, facts, districts).encode()
 
 
-def _unmatched(geometry: Geometry) -> list[str]:
-    if geometry.report is None:
-        return []
-    report = geometry.report
-    strangers = report.loc[report["district_id"].isna(), "feature"]
-    shapeless = report.loc[report["feature"].isna(), "district_id"]
-    return [
-        *(f"vintage {geometry.vintage}: feature {feature} is no district of it" for feature in strangers),
-        *(f"vintage {geometry.vintage}: district {district} has no feature" for district in shapeless),
-    ]
+def unmatched(geometries: Iterable[Geometry]) -> list[str]:
+    """The districts that a user's boundary file does not have, then what in it is no district, a line each."""
+    shapeless, strangers = [], []
+    for geometry in geometries:
+        if geometry.report is not None:
+            report, map_of = geometry.report, f"vintage {geometry.vintage}"
+            lacking = report.loc[report["feature"].isna(), "district_id"]
+            left_out = report.loc[report["district_id"].isna(), "feature"]
+            shapeless += [f"{map_of}: district {district} has no feature" for district in lacking]
+            strangers += [f"{map_of}: feature {feature} is no district of it" for feature in left_out]
+    return [*shapeless, *strangers]
