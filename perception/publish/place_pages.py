@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from perception.publish import embeds, maps, profiles, rankings, site_embeds, views
+from perception.publish import embeds, maps, profiles, site_embeds, views
 from perception.publish.embeds import Embed
 from perception.publish.maps import Row
-from perception.publish.profiles import Profile
+from perception.publish.profiles import Profile, Result
 from perception.publish.site_work import WaveWork, Work, draw, listed, models_of, only, rows_by, write_embeds
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
             "name": made_of[0].name,
             "province": made_of[0].province,
             "profiles": [
-                {"of": made, "history": _history(by_name, waves, made), "panel": embeds.panel(cards[made.card], "../")}
+                {"of": made, "history": _history(work, waves, made), "panel": embeds.panel(cards[made.card], "../")}
                 for made in made_of
             ],
             "oembed_link": embeds.oembed_link(cards[made_of[0].card], embeds.PREVIEW_ADDRESS),
@@ -123,32 +123,24 @@ def _neighbours(geometry: Geometry) -> dict[str, list[str]]:
     return {str(key): rows["neighbour_id"].tolist() for key, rows in pairs.groupby("district_id")}
 
 
-def _history(
-    by_name: Mapping[str, WaveWork], waves: Sequence[WaveWork], made: Profile
-) -> dict[str, list[tuple[str, str, str, str]]]:
-    """The headline results of a district in all waves of the series, newest first: (title, value, interval, caution).
+def _history(work: Work, waves: Sequence[WaveWork], made: Profile) -> dict[str, list[tuple[Row, Result]]]:
+    """The headline results of a district by label: (wave, result) of each wave of the series that has it, newest first.
 
-    A value that is to be read with caution is followed by a star, and the last text says why.
+    All strips of an indicator have the same ends, which hold all its intervals here and those of the province.
     """
-    newest = by_name[made.wave["wave"]]
-    found: dict[str, list[tuple[str, str, str, str]]] = {}
+    series = [one for one in waves if _series(one.wave) == _series(made.wave)]
+    newest = next(one for one in series if one.name == made.wave["wave"])
+    unit = next(unit for unit in work.districts(made.wave["vintage"]) if unit["district_id"] == made.district_id)
+    found = {}
     for of in newest.headline:
-        cells = []
-        for one in waves:
-            then = one.subjects.get(of.indicator["indicator"])
-            row = then.district(made.district_id) if then and _series(one.wave) == _series(newest.wave) else None
-            if row is None:
-                continue
-            title = one.wave["title"]
-            if maps.is_published(row):
-                careful = row["quality"] == "caution"
-                why = rankings.CAUTION + maps.reason_words(maps.text(row["reason"])) if careful else ""
-                value, interval = of.scale.value(row["estimate"]), of.scale.interval(row["low"], row["high"])
-                cells.append((title, value, interval, why))
-            else:
-                cells.append((title, "not published", "", ""))
-        if len(cells) > 1:
-            found[str(of.indicator["label"])] = cells
+        every = (one.subjects.get(str(of.indicator["indicator"])) for one in series)
+        subjects = [subject for subject in every if subject and subject.district(made.district_id) is not None]
+        places = (("district", made.district_id), ("province", str(unit["province_id"])))
+        drawn = (subject.estimates.get(place) for subject in subjects for place in places)
+        ends = views.strip_ends((row for row in drawn if row and maps.is_published(row)), of.scale)
+        if len(subjects) > 1:
+            rows = [(subject.wave, profiles.result(subject, unit, ends=ends)) for subject in subjects]
+            found[str(of.indicator["label"])] = rows
     return found
 
 

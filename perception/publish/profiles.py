@@ -147,7 +147,7 @@ def profile(
         name=str(unit["name"]),
         province=str(unit["province"]),
         message=words.district_headline([of.rankings[district] for of in headline], labels, str(unit["name"])),
-        results=tuple(_result(of, unit, changes.get((str(of.indicator["indicator"]), district))) for of in own),
+        results=tuple(result(of, unit, changes.get((str(of.indicator["indicator"]), district))) for of in own),
         gaps=tuple(said),
         untold_gaps=len(untold),
         untold_between=tuple(gap for gap in words.GROUPS if gap in untold),
@@ -157,7 +157,11 @@ def profile(
     )
 
 
-def _result(of: Subject, unit: Row, change: Row | None) -> Result:
+def result(of: Subject, unit: Row, change: Row | None = None, ends: tuple[float, float] | None = None) -> Result:
+    """What is published of an indicator in a district that it has an estimate of, on a strip between `ends`.
+
+    `unit` is its row of `geography.vintage_units`. Without `ends` the strip holds the intervals of all its districts.
+    """
     district = str(unit["district_id"])
     row = of.district(district) or {}
     service = maps.text(of.indicator["service_label"]) or "Other"
@@ -167,7 +171,7 @@ def _result(of: Subject, unit: Row, change: Row | None) -> Result:
         return Result(*about, why=f"Not published: {why}")
     province = of.estimates.get(("province", str(unit["province_id"])))
     told = province is not None and maps.is_published(province)
-    ends = of.ends if of.higher_is_better else of.ends[::-1]
+    start, end = (ends or of.ends)[:: 1 if of.higher_is_better else -1]
     rank = of.rankings.get(district)
     ranked = rank is not None and not pd.isna(rank["rank"])
     return Result(
@@ -178,9 +182,9 @@ def _result(of: Subject, unit: Row, change: Row | None) -> Result:
         interval=of.scale.interval(row["low"], row["high"]),
         n=f"{int(row['n']):,}",
         province_value=of.scale.value(province["estimate"]) if told and province else "",
-        whisker=whisker(row, *ends),
-        province_at=round(100 * (province["estimate"] - ends[0]) / (ends[1] - ends[0]), 1)
-        if told and province and ends[0] != ends[1]
+        whisker=whisker(row, start, end),
+        province_at=round(100 * (province["estimate"] - start) / (end - start), 1)
+        if told and province and start != end
         else None,
         rank=words.rank_words(int(rank["rank_low"]), int(rank["rank_high"]), int(rank["districts"]))
         if ranked and rank
