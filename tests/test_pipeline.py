@@ -491,6 +491,22 @@ def test_readers_of_the_warehouse_are_not_blocked_and_do_not_block(
     holder.close()
 
 
+def test_no_warehouse_is_new_where_one_of_them_fails(run_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = (run_project.public_warehouse, run_project.internal_warehouse)
+    before = [(file.read_bytes(), sorted(file.parent.iterdir())) for file in both]
+    copy_table = warehouse._copy_table
+
+    def full(connection: duckdb.DuckDBPyConnection, name: str, files: list[Path]) -> int:
+        if name == "responses":  # which is internal
+            raise OSError("no space left")
+        return copy_table(connection, name, files)
+
+    monkeypatch.setattr(warehouse, "_copy_table", full)
+    with pytest.raises(OSError, match="no space left"):
+        warehouse.build_warehouses(run_project)
+    assert [(file.read_bytes(), sorted(file.parent.iterdir())) for file in both] == before
+
+
 def test_remove_wave_takes_it_out_everywhere(
     run_project: Project, query: Query, whole_site: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,9 @@ The public file holds published tables only; the internal one everything but raw
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,22 +28,31 @@ def build_warehouse(target: Path, tables: Mapping[str, Sequence[Path]]) -> dict[
     Tables and columns carry their meaning as comments. Returns the rows of each table; a name without files is left
     out. On failure the old file stays.
     """
+    with _swapped_in(target) as aside:
+        return _built(aside, tables)
+
+
+@contextmanager
+def _swapped_in(target: Path) -> Iterator[Path]:
+    """Where to build a DuckDB file that takes the place of `target` unless something fails."""
     aside = target.with_name(f".{target.name}.{os.getpid()}.building")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with duckdb.connect() as connection:
-            connection.execute(
-                f"ATTACH {sql_text(str(aside))} AS warehouse (STORAGE_VERSION {sql_text(STORAGE_VERSION)})"
-            )
-            with ThreadPoolExecutor(cores()) as threads:
-                there = {name: files for name, files in sorted(tables.items()) if files}
-                copied = threads.map(partial(_copy_table, connection), there, there.values())
-                rows = dict(zip(there, copied, strict=True))
-            connection.execute("DETACH warehouse")
+        yield aside
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
         aside.with_name(aside.name + ".wal").unlink(missing_ok=True)
+
+
+def _built(file: Path, tables: Mapping[str, Sequence[Path]]) -> dict[str, int]:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {sql_text(str(file))} AS warehouse (STORAGE_VERSION {sql_text(STORAGE_VERSION)})")
+        with ThreadPoolExecutor(cores()) as threads:
+            there = {name: files for name, files in sorted(tables.items()) if files}
+            copied = threads.map(partial(_copy_table, connection), there, there.values())
+            rows = dict(zip(there, copied, strict=True))
+        connection.execute("DETACH warehouse")
     return rows
 
 
@@ -74,14 +84,21 @@ def sql_name(value: str) -> str:
 
 
 def build_warehouses(project: Project) -> dict[str, int]:
-    """Build the public and the internal DuckDB file of a project from its Parquet files; rows of the public tables."""
+    """Build the public and the internal DuckDB file of a project from its Parquet files; rows of the public tables.
+
+    Both are swapped in when both are built.
+    """
     stored: dict[str, list[Path]] = {}
     for file in sorted((project.internal / "tables").glob("*/*.parquet")):
         stored.setdefault(file.stem, []).append(file)
     kept = {name: files for name, files in stored.items() if name in TABLES and name != "raw_responses"}
     public = {name: files for name, files in kept.items() if TABLES[name].public}
-    with ThreadPoolExecutor() as side_by_side:
-        internal = side_by_side.submit(build_warehouse, project.internal_warehouse, kept)
-        rows = build_warehouse(project.public_warehouse, public)
+    with (
+        _swapped_in(project.public_warehouse) as for_all,
+        _swapped_in(project.internal_warehouse) as for_the_team,
+        ThreadPoolExecutor() as side_by_side,
+    ):
+        internal = side_by_side.submit(_built, for_the_team, kept)
+        rows = _built(for_all, public)
         internal.result()
     return rows
