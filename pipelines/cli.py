@@ -38,8 +38,8 @@ Facts = dict[str, Any]
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 FAILED_STAGE = "failed"
 PLAIN_WIDTH = 400
-NOT_MATCHED_SHOWN = 10
 """Columns of a table that goes to a file or another program: none is cut."""
+NOT_MATCHED_SHOWN = 10
 
 app = typer.Typer(
     no_args_is_help=True,

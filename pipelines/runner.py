@@ -325,7 +325,8 @@ def boundaries_not_matched(project: Project) -> list[str]:
     """Lines (`project_site.unmatched`) on the boundary file of a project that has one, for the vintages published."""
     if not project.boundaries.is_dir():
         return []
-    tables = {name: pd.read_parquet(project.table(name, None)) for name in ("published_waves", "published_trends")}
+    names = ("published_waves", "published_trends")
+    tables = {name: pd.read_parquet(project.table(name, None), columns=["vintage"]) for name in names}
     return project_site.unmatched(project_site.geometries_drawn(project, tables).values())
 
 

@@ -311,7 +311,7 @@ def test_signs_of_a_gap_in_words_match_its_numbers(numbers):
         told = rest["contribution_low"] * rest["contribution_high"] > 0 and shown(rest) != "0.0"
         same = told and (rest["contribution"] > 0) == (gap["contribution"] > 0)
         unexplained = re.findall(r"\(([\d.]+) (?:of|against) ([\d.]+) points; 95% .*\) is not expl", figure.reading)
-        sizes = tuple(f"{abs(100 * row['contribution']):.1f}" for row in (rest, gap))
+        sizes = shown(rest), shown(gap)
         assert unexplained == ([sizes] if same else [])
         assert ("No less than the gap" in figure.reading) == (same and float(sizes[0]) >= float(sizes[1]))
     of_label = {row["label"]: row for _, row in rows.iterrows()}

@@ -85,6 +85,11 @@ class Scale:
             return ""
         return f"{self.number(low)}–{self.number(high)}" if low >= 0 else f"{self.number(low)} to {self.number(high)}"
 
+    @property
+    def measured(self) -> str:
+        """What stands behind a difference: ` points` of a share, the unit of a mean; nothing where it has none."""
+        return " points" if self.kind == "share" else f" {self.unit}".rstrip()
+
     def cut(self, cut: float) -> str:
         """A cut as the legend shows it."""
         return f"{round(cut * 100, 6):g}%" if self.kind == "share" else f"{cut:g}"

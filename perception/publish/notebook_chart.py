@@ -63,7 +63,7 @@ def interval_chart(
     bars = tuple(_bar(row, columns, scale, difference) for row in rows if not pd.isna(row[columns.value]))
     simulated = any(bool(row["simulated"]) for row in rows)
     unit = plain(scale.unit) or "value"
-    reading = _reading(bars, difference, " points" if scale.kind == "share" else f" {plain(scale.unit)}".rstrip())
+    reading = _reading(bars, difference, f" {plain(scale.measured)}".rstrip())
     missing = len(rows) - len(bars)
     if scale.kind == "share":
         unit = "percentage points" if difference else "percent"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -26,13 +26,13 @@ def write_district_pages(work: Work, waves: Sequence[WaveWork]) -> None:
     """
     gaps = rows_by(work.tables["published_gaps"], "wave", "unit_id")
     found: dict[str, list[Profile]] = {}
-    seen: dict[tuple[str, bool], set[str]] = {}
+    seen: defaultdict[tuple[str, bool], set[str]] = defaultdict(set)
     cards: dict[str, Embed] = {}
     for one in waves:
         subjects, series = list(one.subjects.values()), _series(one.wave)
         surveyed = {key for of in subjects for level, key in of.estimates if level == "district"}
-        to_show = surveyed - seen.get(series, set())
-        seen[series] = seen.get(series, set()) | surveyed
+        to_show = surveyed - seen[series]
+        seen[series] |= surveyed
         explained = only(work.tables["published_diagnosis"], wave=one.name)["district_id"]
         told = _told(work, one) if to_show.intersection(explained) else {}
         for unit in work.districts(one.wave["vintage"]):

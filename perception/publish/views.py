@@ -173,7 +173,7 @@ def uncertainty_map(of: Subject, base: BaseMap) -> MapSpec:
     margins = Scale(
         of.scale.kind, of.scale.unit, SHARE_MARGINS if share else _quarters(step), of.scale.decimals + (not share)
     )
-    measured = " points" if share else f" {of.scale.unit}".rstrip()
+    measured = of.scale.measured
 
     def show(unit: Row, row: Row) -> Place:
         if pd.isna(row["low"]) or pd.isna(row["high"]):
@@ -205,7 +205,6 @@ def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMa
     `changes` has by district of `units` its row of published_trends (domain `all`).
     """
     order = list(VERDICTS)
-    points = " points" if of.scale.kind == "share" else f" {of.scale.unit}".rstrip()
 
     def show(unit: Row) -> Place:
         row = changes.get(unit["district_id"])
@@ -215,7 +214,7 @@ def change_map(of: Subject, changes: Mapping[str, Row], since: str, base: BaseMa
             return _unknown(unit, f"not comparable: {maps.text(row['note']) or 'the two surveys differ'}")
         if not is_published(row):
             return _withheld(unit, row)
-        change = signed(of.scale, row["change"]) + points
+        change = signed(of.scale, row["change"]) + of.scale.measured
         interval = f"{INTERVAL} {signed(of.scale, row['low'])} to {signed(of.scale, row['high'])}"
         verdict = change_verdict(row, of.scale, of.higher_is_better)
         value = f"{VERDICTS[verdict][0]}: {change}"
